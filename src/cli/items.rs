@@ -1,0 +1,148 @@
+//! `mailmill items` and `mailmill show`: reading what a list holds.
+
+use std::sync::Arc;
+
+use clap::Args;
+use serde::{Deserialize, Serialize};
+
+use super::console::{Console, column, plain};
+use super::desk::Desk;
+use super::exit::{Exit, Failure};
+use super::view;
+use crate::model::item::Item;
+use crate::model::list::{ItemId, List};
+use crate::model::units;
+
+/// List the items of a list
+#[derive(Args, Clone, Debug, Serialize, Deserialize)]
+#[command(after_help = "Example: mailmill items news --json --limit 10")]
+pub struct Items {
+    list: String,
+    /// One JSON object a line, as `export` prints them
+    #[arg(long)]
+    json: bool,
+    /// At most so many, from the first on
+    #[arg(long, value_name = "N")]
+    limit: Option<usize>,
+}
+
+/// Show one item
+#[derive(Args, Clone, Debug, Serialize, Deserialize)]
+#[command(after_help = "Example: mailmill show news 1")]
+pub struct Show {
+    list: String,
+    /// The number of the item, as `mailmill items` shows it
+    id: u64,
+    #[arg(long)]
+    json: bool,
+}
+
+/// So many items are read at a time.
+const PAGE: usize = 200;
+
+/// Hands all items of a list to `each`, in order, until it answers false.
+pub fn each_item(
+    desk: &Desk,
+    list: &List,
+    mut each: impl FnMut(ItemId, Item) -> Result<bool, Failure>,
+) -> Result<(), Failure> {
+    let mut after = ItemId(0);
+    loop {
+        let page = desk.mill.store.items(list.id, after, PAGE)?;
+        let Some((last, _)) = page.last() else { return Ok(()) };
+        after = *last;
+        for (id, item) in page {
+            if !each(id, item)? {
+                return Ok(());
+            }
+        }
+    }
+}
+
+impl Items {
+    pub fn answer(&self, desk: &Desk, console: &mut Console) -> Result<Exit, Failure> {
+        let list = desk.mill.lists().find(&self.list)?;
+        let mut left = self.limit.unwrap_or(usize::MAX);
+        each_item(desk, &list, |id, item| {
+            if left == 0 {
+                return Ok(false);
+            }
+            left -= 1;
+            if self.json {
+                console.json(&view::item(&list, id, &item))?;
+            } else {
+                console.line(&row(id, &item))?;
+            }
+            Ok(true)
+        })?;
+        Ok(Exit::Good)
+    }
+}
+
+fn row(id: ItemId, item: &Item) -> String {
+    let date = item.date.unwrap_or(item.received);
+    let date = view::time(date).map_or_else(|| "-".to_owned(), |time| time.chars().take(16).collect());
+    let from = item.from.as_ref().map_or("", |from| &from.address);
+    let files =
+        if item.attachments.is_empty() { String::new() } else { format!("  [{} files]", item.attachments.len()) };
+    format!(
+        "{:>6}  {date}  {:<28}  {}{files}",
+        id.0,
+        column(from, 28),
+        column(item.title.as_deref().unwrap_or("(no subject)"), 60)
+    )
+}
+
+/// An item, or the sentence that says why not.
+pub fn find(desk: &Desk, list: &str, id: u64) -> Result<(Arc<List>, Item), Failure> {
+    let list = desk.mill.lists().find(list)?;
+    let item = desk.mill.store.item(list.id, ItemId(id))?;
+    let missing =
+        || Failure::Usage(format!("list `{}` has no item {id}; see `mailmill items {}`", list.name, list.name));
+    let item = item.ok_or_else(missing)?;
+    Ok((list, item))
+}
+
+impl Show {
+    pub fn answer(&self, desk: &Desk, console: &mut Console) -> Result<Exit, Failure> {
+        let (list, item) = find(desk, &self.list, self.id)?;
+        if self.json {
+            console.json(&view::item(&list, ItemId(self.id), &item))?;
+            return Ok(Exit::Good);
+        }
+        let from = item.from.as_ref().map(|from| match &from.name {
+            Some(name) => format!("{name} <{}>", from.address),
+            None => from.address.clone(),
+        });
+        let fields = [
+            ("Title", item.title.clone()),
+            ("From", from),
+            ("To", Some(item.to.join(", ")).filter(|to| !to.is_empty())),
+            ("Cc", Some(item.cc.join(", ")).filter(|cc| !cc.is_empty())),
+            ("Date", item.date.and_then(view::time)),
+            ("Sender", item.sender.clone()),
+            ("Created by", Some(item.created_by.clone())),
+            ("Message-ID", item.message_id.clone()),
+            ("Mail", Some(item.mail_id.to_string())),
+        ];
+        for (name, value) in fields {
+            if let Some(value) = value {
+                console.line(&format!("{name:<11} {}", plain(&value)))?;
+            }
+        }
+        for (number, file) in (1..).zip(&item.attachments) {
+            let place = file.path.as_deref().unwrap_or(&file.name);
+            let size = units::about(file.size);
+            console.line(&plain(&format!("File {number:<6} {place} ({}, {size})", file.content_type)))?;
+        }
+        for defect in &item.defects {
+            console.line(&format!("Defect      {}", plain(defect)))?;
+        }
+        let body = item.body_text.as_deref().or(item.body_html.as_deref()).unwrap_or_default();
+        console.line("")?;
+        for line in body.lines() {
+            console.line(&plain(line))?;
+        }
+        Ok(Exit::Good)
+    }
+}

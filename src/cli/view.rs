@@ -1,0 +1,100 @@
+//! An item as `export` and `show --json` print it: the schema of the contract. What is absent is `null` or `[]`, never missing.
+
+use serde::Serialize;
+
+use crate::engine::rfc3339;
+use crate::model::item::{Attachment, Item};
+use crate::model::list::{ItemId, List};
+use crate::model::mail::Mailbox;
+
+#[derive(Serialize)]
+pub struct ItemView<'i> {
+    list: &'i str,
+    id: u64,
+    kind: &'static str,
+    source: &'i str,
+    title: Option<&'i str>,
+    from: Option<&'i Mailbox>,
+    sender: Option<&'i str>,
+    to: &'i [String],
+    cc: &'i [String],
+    date: Option<String>,
+    received: Option<String>,
+    message_id: Option<&'i str>,
+    in_reply_to: Option<&'i str>,
+    references: &'i [String],
+    body_text: Option<&'i str>,
+    body_html: Option<&'i str>,
+    /// Bytes that are not valid text become U+FFFD; `cat` gives them raw.
+    headers: String,
+    thread: Option<()>,
+    event: Option<()>,
+    mail_id: String,
+    created_by: &'i str,
+    defects: &'i [String],
+    attachments: Vec<AttachmentView<'i>>,
+    extracted: [(); 0],
+    original: Option<AttachmentView<'i>>,
+}
+
+#[derive(Serialize)]
+pub struct AttachmentView<'i> {
+    name: &'i str,
+    original_name: Option<&'i str>,
+    path: Option<&'i str>,
+    version: u32,
+    content_type: &'i str,
+    size: u64,
+    sha256: String,
+    inline: bool,
+    content_id: Option<&'i str>,
+}
+
+pub fn item<'i>(list: &'i List, id: ItemId, item: &'i Item) -> ItemView<'i> {
+    ItemView {
+        list: &list.name,
+        id: id.0,
+        kind: list.kind.word(),
+        source: &item.source,
+        title: item.title.as_deref(),
+        from: item.from.as_ref(),
+        sender: item.sender.as_deref(),
+        to: &item.to,
+        cc: &item.cc,
+        date: item.date.and_then(time),
+        received: time(item.received),
+        message_id: item.message_id.as_deref(),
+        in_reply_to: item.in_reply_to.as_deref(),
+        references: &item.references,
+        body_text: item.body_text.as_deref(),
+        body_html: item.body_html.as_deref(),
+        headers: String::from_utf8_lossy(&item.headers).into_owned(),
+        thread: None,
+        event: None,
+        mail_id: item.mail_id.to_string(),
+        created_by: &item.created_by,
+        defects: &item.defects,
+        attachments: item.attachments.iter().map(attachment).collect(),
+        extracted: [],
+        original: item.original.as_ref().map(attachment),
+    }
+}
+
+fn attachment(attachment: &Attachment) -> AttachmentView<'_> {
+    AttachmentView {
+        name: &attachment.name,
+        original_name: attachment.original_name.as_deref(),
+        path: attachment.path.as_deref(),
+        version: attachment.version,
+        content_type: &attachment.content_type,
+        size: attachment.size,
+        sha256: hex::encode(attachment.sha256),
+        inline: attachment.inline,
+        content_id: attachment.content_id.as_deref(),
+    }
+}
+
+/// Seconds since 1970 as RFC 3339; nothing for a year that has no such form.
+pub fn time(seconds: i64) -> Option<String> {
+    jiff::Timestamp::from_second(seconds).ok().map(rfc3339)
+}

@@ -1,0 +1,126 @@
+//! `mailmill watch`: stays, and runs a batch at once, when files come, and at least every interval.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::Args;
+use crossbeam_channel::{Receiver, Sender};
+use inotify::{Inotify, WatchMask};
+
+use super::console::Console;
+use super::desk::{Desk, Lock};
+use super::exit::{Exit, Failure};
+use super::{run, sheet};
+use crate::config::Config;
+use crate::engine::{EngineError, Progress, Work};
+use crate::model::units;
+use crate::store::StoreError;
+
+/// Stay, and take mail into its lists as it comes
+#[derive(Args)]
+#[command(after_help = "Example: mailmill watch --every 1m
+
+The first TERM or INT finishes the group that is being written and leaves; the second leaves at once.")]
+pub struct Watch {
+    /// Look at least so often, also when the system tells of no new file (network folders)
+    #[arg(long, value_name = "TIME", default_value = "1m")]
+    every: String,
+    /// Print the balance sheet of each batch that found mail as one line of JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Waits grow up to this while the store's disk is full.
+const LONGEST_WAIT: Duration = Duration::from_secs(600);
+
+impl Watch {
+    pub fn carry_out(self, config: Config, console: &mut Console) -> Result<Exit, Failure> {
+        let every = units::parse_duration(&self.every).map_err(|error| Failure::Usage(format!("--every: {error}")))?;
+        if every < Duration::from_millis(10) {
+            return Err(Failure::Usage("--every must be at least 10ms".to_owned()));
+        }
+        if !config.incoming.enabled {
+            return run::say_disabled(&config, false, console);
+        }
+        let lock = Lock::take(&config.store, Duration::ZERO)?;
+        let desk = Desk::open(lock, config, "watch")?;
+        let (wake, woken) = crossbeam_channel::bounded(1);
+        let stop = wake.clone();
+        desk.on_stop(move || {
+            // Full means that somebody has woken it already.
+            let _ = stop.try_send(());
+        });
+        run::stop_on_signals(&desk)?;
+        if let Err(error) = tell_of_files(&desk.mill.config.incoming.drop_folder, wake) {
+            tracing::warn!(%error, "no news of new files; the folder is looked at every {}", self.every);
+        }
+        let exit = self.keep_going(&desk, every, &woken, console);
+        desk.close();
+        exit
+    }
+
+    fn keep_going(
+        &self,
+        desk: &Desk,
+        every: Duration,
+        woken: &Receiver<()>,
+        console: &mut Console,
+    ) -> Result<Exit, Failure> {
+        let mut wait = every;
+        while !desk.is_stopped() {
+            let progress = Arc::new(Progress::default());
+            let drawing = console.draw(&progress, None);
+            let result = desk.mill.run(Work::DropFolder { limit: None }, &progress);
+            drop(drawing);
+            if result.sheet.found > 0 || result.error.is_some() {
+                desk.remember(&result.sheet);
+                let reported = sheet::report(&result, self.json, console);
+                console.flush()?;
+                if !can_go_on(result.error.as_ref()) {
+                    return reported;
+                }
+            }
+            wait = next_wait(wait, every, &desk.mill.config, &result);
+            if !desk.is_stopped() {
+                // Woken, or the time is over: either way the folder is looked at.
+                let _ = woken.recv_timeout(wait);
+            }
+        }
+        Ok(Exit::Good)
+    }
+}
+
+/// A full disk passes; everything else needs a person, and a service manager that starts us anew.
+const fn can_go_on(error: Option<&EngineError>) -> bool {
+    matches!(error, None | Some(EngineError::Store(StoreError::Full(_))))
+}
+
+fn next_wait(last: Duration, every: Duration, config: &Config, result: &crate::engine::BatchResult) -> Duration {
+    if result.error.is_some() {
+        return (last * 2).min(LONGEST_WAIT.max(every));
+    }
+    if result.sheet.incomplete > 0 {
+        // What is being written is looked at again when it can have settled.
+        return every.min(config.incoming.settle_time.max(Duration::from_millis(200)));
+    }
+    every
+}
+
+/// Wakes the loop when a file is closed after writing or renamed into the folder (inotify(7); local file systems only).
+fn tell_of_files(folder: &Path, wake: Sender<()>) -> std::io::Result<()> {
+    let mut inotify = Inotify::init()?;
+    inotify.watches().add(folder, WatchMask::CLOSE_WRITE | WatchMask::MOVED_TO)?;
+    std::thread::spawn(move || {
+        let mut buffer = [0; 16 << 10];
+        while let Ok(events) = inotify.read_events_blocking(&mut buffer) {
+            // Our own moves and the dot-files of writers are no news.
+            let mut names = events.filter_map(|event| event.name);
+            if names.any(crate::spool::is_mail_name) {
+                // One wish to look is enough.
+                let _ = wake.try_send(());
+            }
+        }
+    });
+    Ok(())
+}

@@ -1,0 +1,544 @@
+//! One batch: everything that waits is claimed, judged by the workers, committed in groups and settled by a pool of its own.
+//!
+//! ```text
+//! feeder (this thread) --spawn--> workers --judged--> committer --decided--> settling threads
+//!        ^ budget: bytes and claims in flight                                       |
+//!        +--------------------------------- given back -----------------------------+
+//! ```
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
+
+use super::budget::Budget;
+use super::judge::{Policy, Verdict};
+use super::{EngineError, Mill, Progress, TICK, rfc3339};
+use crate::config::Keep as KeepSetting;
+use crate::import_source::Found;
+use crate::model::list::List;
+use crate::model::mail::ClaimId;
+use crate::model::outcome::{End, Problem, Reason, Sheet};
+use crate::model::plan::{Decided, Plan};
+use crate::pipeline::commit::GroupBuilder;
+use crate::pipeline::settle::settlement;
+use crate::spool::{Claim, Keep, Settlement, Spool, Taken};
+use crate::store::{Counter, Receipt, StoreError, Write};
+
+/// What a batch works on.
+pub enum Work<'w> {
+    /// Claims left over, then the drop folder, at most `limit` files.
+    DropFolder { limit: Option<u64> },
+    /// These claims only: mail that is tried again.
+    Claims(Vec<Claim>),
+    /// Mail from elsewhere, into one list.
+    Import { list: Arc<List>, found: Box<dyn Iterator<Item = Found> + Send + 'w> },
+}
+
+/// The sheet of a batch, printed whether or not the engine came to its end.
+#[derive(Debug)]
+pub struct BatchResult {
+    pub sheet: Sheet,
+    pub error: Option<EngineError>,
+}
+
+/// A mail on its way.
+struct Parcel {
+    claim: Option<Claim>,
+    id: ClaimId,
+    name: String,
+    /// An import's bytes; a claim is read by the worker.
+    bytes: Option<Result<Vec<u8>, (Reason, String)>>,
+    cost: u64,
+}
+
+struct Judged {
+    parcel: Parcel,
+    verdict: Verdict,
+}
+
+struct Settling {
+    parcel: Parcel,
+    settlement: Settlement,
+    end: End,
+    problems: Vec<Problem>,
+    size: u64,
+    items: u64,
+    attachments: u64,
+}
+
+/// What the threads of one batch share.
+struct Batch<'b> {
+    mill: &'b Mill,
+    spool: Option<Arc<Spool>>,
+    policy: Policy,
+    progress: &'b Progress,
+    budget: Budget,
+    sheet: Mutex<Sheet>,
+    /// The batch number, once something was found; 0 before.
+    number: AtomicU64,
+    next_claim: AtomicU64,
+    /// Mails handed to the workers and not yet judged.
+    judging: AtomicU64,
+    halted: AtomicBool,
+    error: Mutex<Option<EngineError>>,
+    started: jiff::Timestamp,
+}
+
+/// Mails are handed to the workers in chunks: each costs one allocation and one wake-up.
+const CHUNK: usize = 16;
+const CHUNK_BYTES: u64 = 256 << 10;
+
+impl Mill {
+    /// Runs one batch to its end. Never panics and never returns without a sheet.
+    pub fn run(&self, work: Work<'_>, progress: &Progress) -> BatchResult {
+        let clock = Instant::now();
+        let started = jiff::Timestamp::now();
+        let mut sheet = self.sheet(self.store.counter(Counter::Batch).unwrap_or_default(), started);
+        let spool = match (&work, self.spool()) {
+            (Work::Import { .. }, _) => None,
+            (_, Ok(spool)) => Some(spool),
+            (_, Err(error)) => {
+                sheet.close(0.0);
+                return BatchResult { sheet, error: Some(error.into()) };
+            }
+        };
+        let policy = match &work {
+            Work::Import { list, .. } => Policy::Import(Arc::clone(list)),
+            _ => Policy::Envelope,
+        };
+        let limits = &self.config.limits;
+        let batch = Batch {
+            mill: self,
+            spool,
+            policy,
+            progress,
+            budget: Budget::new(limits.memory, limits.claims as u64),
+            sheet: Mutex::new(sheet),
+            number: AtomicU64::new(0),
+            next_claim: AtomicU64::new(1),
+            judging: AtomicU64::new(0),
+            halted: AtomicBool::new(false),
+            error: Mutex::default(),
+            started,
+        };
+        batch.run(work);
+        batch.close(clock.elapsed())
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Batch<'_> {
+    fn run(&self, work: Work<'_>) {
+        let limits = &self.mill.config.limits;
+        let (judged, to_commit) = crossbeam_channel::unbounded();
+        let (decided, to_settle) = crossbeam_channel::unbounded::<Settling>();
+        std::thread::scope(|threads| {
+            for _ in 0..limits.settle_threads.max(1) {
+                let to_settle = to_settle.clone();
+                threads.spawn(move || to_settle.iter().for_each(|settling| self.settle(settling)));
+            }
+            threads.spawn(move || self.commit_groups(&to_commit, &decided));
+            self.mill.pool.in_place_scope(|workers| {
+                let mut feeder = Feeder { batch: self, workers, judged, chunk: Vec::new(), bytes: 0 };
+                if let Err(error) = feeder.feed(work) {
+                    self.halt(error);
+                }
+                feeder.flush();
+            });
+        });
+    }
+
+    /// The first failure is the one that is told; from then on nothing is claimed or committed.
+    fn halt(&self, error: EngineError) {
+        self.halted.store(true, Ordering::Relaxed);
+        lock(&self.error).get_or_insert(error);
+    }
+
+    fn is_halted(&self) -> bool {
+        self.halted.load(Ordering::Relaxed) || self.mill.is_stopping()
+    }
+
+    /// Counts a file as found.
+    fn found(&self) -> Result<(), StoreError> {
+        self.number_for_claim()?;
+        lock(&self.sheet).found += 1;
+        Progress::add(&self.progress.found, 1);
+        Ok(())
+    }
+
+    /// Gives the batch its number with the first file. The number is durable before any claim carries it.
+    fn number_for_claim(&self) -> Result<(), StoreError> {
+        if self.number.load(Ordering::Relaxed) == 0 {
+            let _writer = lock(&self.mill.writer);
+            let number = self.mill.store.counter(Counter::Batch)?;
+            self.mill.store.commit(vec![Write::Counter(Counter::Batch, number + 1)].into())?;
+            self.number.store(number, Ordering::Relaxed);
+            lock(&self.sheet).batch = number;
+        }
+        Ok(())
+    }
+
+    fn next_id(&self) -> ClaimId {
+        ClaimId { batch: self.number.load(Ordering::Relaxed), number: self.next_claim.fetch_add(1, Ordering::Relaxed) }
+    }
+
+    /// A file that ends without ever having been a claim of ours.
+    fn ends_in_place(&self, end: End, problem: Option<Problem>) {
+        let mut sheet = lock(&self.sheet);
+        sheet.count(end);
+        if let Some(problem) = problem {
+            sheet.add_problem(problem);
+        }
+        Progress::add(&self.progress.ended, 1);
+    }
+
+    fn judge(&self, mut parcel: Parcel) -> Judged {
+        let directory = self.mill.directory.get();
+        let verdict = match (&mut parcel.claim, parcel.bytes.take(), &self.spool) {
+            (Some(claim), _, Some(spool)) => self.mill.judge_claim(claim, spool, &directory),
+            (_, Some(Ok(bytes)), _) => {
+                self.mill.judge(&bytes, parcel.id, parcel.name.clone(), &self.policy, &directory)
+            }
+            (_, Some(Err((reason, text))), _) => {
+                Verdict::Plan(Box::new(Plan::failed(parcel.id, parcel.name.clone(), 0, reason, text)))
+            }
+            _ => Verdict::NotNow("nothing to read".to_owned()),
+        };
+        Judged { parcel, verdict }
+    }
+
+    /// The committer: gathers plans into groups, ends a group by count, bytes or age, or when nothing else is under way.
+    fn commit_groups(&self, judged: &Receiver<Judged>, decided: &Sender<Settling>) {
+        let limits = &self.mill.config.limits;
+        let mut group = Gathered::default();
+        loop {
+            let idle = judged.is_empty() && self.judging.load(Ordering::Acquire) == 0;
+            let full = group.plans.len() >= limits.group_mails || group.weight >= limits.group_bytes;
+            let old = group.since.is_some_and(|since| since.elapsed() >= limits.group_age);
+            if full || old || (idle && !group.plans.is_empty()) {
+                self.commit(std::mem::take(&mut group), decided);
+            }
+            match judged.recv_timeout(if group.plans.is_empty() { TICK } else { limits.group_age.min(TICK) }) {
+                Ok(Judged { parcel, verdict }) => self.gather(&mut group, parcel, verdict, decided),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => break,
+            }
+        }
+        if !group.plans.is_empty() {
+            self.commit(group, decided);
+        }
+    }
+
+    fn gather(&self, group: &mut Gathered, parcel: Parcel, verdict: Verdict, decided: &Sender<Settling>) {
+        match verdict {
+            Verdict::Plan(plan) => {
+                group.since.get_or_insert_with(Instant::now);
+                group.weight += plan.weight();
+                group.plans.push_back((parcel, *plan));
+            }
+            Verdict::NotNow(_) => self.leave(parcel, End::Incomplete, Vec::new(), decided),
+            Verdict::Broken(error) => {
+                self.halt(error.into());
+                self.leave(parcel, End::Deferred, Vec::new(), decided);
+            }
+        }
+    }
+
+    fn commit(&self, group: Gathered, decided: &Sender<Settling>) {
+        if self.halted.load(Ordering::Relaxed) {
+            return self.defer(group.plans.into_iter().collect(), decided);
+        }
+        let (parcels, plans): (Vec<_>, Vec<_>) = group.plans.into_iter().unzip();
+        // Should the group fail, this is what the sheet says of its mails.
+        let bare: Vec<Plan> = plans.iter().map(Plan::without_content).collect();
+        match self.write(plans) {
+            Ok((ends, receipts)) => {
+                for ((parcel, end), receipt) in parcels.into_iter().zip(ends).zip(receipts) {
+                    self.send(parcel, end, receipt, decided);
+                }
+            }
+            Err(error) => {
+                self.halt(error.into());
+                self.defer(parcels.into_iter().zip(bare).collect(), decided);
+            }
+        }
+    }
+
+    /// Builds and commits one group under the writer lock.
+    fn write(&self, plans: Vec<Plan>) -> Result<(Vec<Decided>, Vec<Receipt>), StoreError> {
+        self.check_room()?;
+        let _writer = lock(&self.mill.writer);
+        let directory = self.mill.directory.get();
+        let mut builder = GroupBuilder::new(&*self.mill.store, jiff::Timestamp::now().as_second());
+        for plan in plans {
+            builder.add(plan, &directory)?;
+        }
+        let (group, ends) = builder.finish();
+        Ok((ends, self.mill.store.commit(group)?))
+    }
+
+    /// Mail is deferred before the disk is full: a store that ran into the wall needs repair, one that stopped before it needs room.
+    fn check_room(&self) -> Result<(), StoreError> {
+        let reserve = self.mill.config.limits.store_reserve;
+        match rustix::fs::statvfs(&self.mill.config.store) {
+            Ok(disk) if disk.f_bavail.saturating_mul(disk.f_frsize) < reserve => {
+                let free = disk.f_bavail.saturating_mul(disk.f_frsize);
+                Err(StoreError::Full(format!("{free} bytes free, limits.store_reserve keeps {reserve}")))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn send(&self, parcel: Parcel, decided: Decided, receipt: Receipt, to_settle: &Sender<Settling>) {
+        let keep = match self.mill.config.incoming.keep {
+            KeepSetting::Remove => Keep::Remove,
+            KeepSetting::Done => Keep::Done { date: self.started.strftime("%Y-%m-%d").to_string() },
+        };
+        let time = rfc3339(jiff::Timestamp::now());
+        let settling = Settling {
+            settlement: settlement(&decided, receipt, &keep, &time, self.number.load(Ordering::Relaxed)),
+            end: decided.end,
+            problems: decided.plan.problems().collect(),
+            size: decided.plan.size,
+            items: decided.items,
+            attachments: decided.attachments,
+            parcel,
+        };
+        self.hand_on(settling, to_settle);
+    }
+
+    /// The store takes nothing more: the claims stay where they are and the next batch takes them up.
+    fn defer(&self, plans: Vec<(Parcel, Plan)>, decided: &Sender<Settling>) {
+        let full = matches!(&*lock(&self.error), Some(EngineError::Store(StoreError::Full(_))));
+        for (parcel, mut plan) in plans {
+            plan.failures.clear();
+            if full {
+                let text = Reason::StoreFull.text().to_owned();
+                plan.failures.push(crate::model::plan::Failure { recipient: None, reason: Reason::StoreFull, text });
+            }
+            let problems = plan.problems().collect();
+            self.leave(parcel, End::Deferred, problems, decided);
+        }
+    }
+
+    fn leave(&self, parcel: Parcel, end: End, problems: Vec<Problem>, decided: &Sender<Settling>) {
+        let settling =
+            Settling { parcel, settlement: Settlement::Leave, end, problems, size: 0, items: 0, attachments: 0 };
+        self.hand_on(settling, decided);
+    }
+
+    fn hand_on(&self, settling: Settling, to_settle: &Sender<Settling>) {
+        // Receivers live as long as the sender does; should one be gone all the same, the mail is settled here.
+        if let Err(unsent) = to_settle.send(settling) {
+            self.settle(unsent.into_inner());
+        }
+    }
+
+    /// Runs on the settling threads: carries out the end of one mail and counts it.
+    fn settle(&self, settling: Settling) {
+        let Settling { parcel, settlement, mut end, problems, size, items, attachments } = settling;
+        if let (Some(claim), Some(spool)) = (parcel.claim, &self.spool)
+            && let Err(error) = spool.settle(claim, settlement)
+        {
+            // Delivered mail is in the ledger: the file that could not be removed is removed by the next batch.
+            if matches!(end, End::Refused | End::Damaged) {
+                end = End::Deferred;
+            }
+            tracing::warn!(file = %parcel.name.escape_debug(), %error, "cannot be settled; it stays in claimed/ and is tried again");
+        }
+        self.budget.give_back(parcel.cost);
+        let mut sheet = lock(&self.sheet);
+        sheet.count(end);
+        sheet.items += items;
+        sheet.attachments += attachments;
+        sheet.bytes += size;
+        problems.into_iter().for_each(|problem| sheet.add_problem(problem));
+        drop(sheet);
+        Progress::add(&self.progress.ended, 1);
+        Progress::add(&self.progress.bytes, size);
+    }
+
+    /// Closes the sheet and writes it into the history.
+    fn close(self, elapsed: Duration) -> BatchResult {
+        let mut sheet = self.sheet.into_inner().unwrap_or_else(PoisonError::into_inner);
+        sheet.close(elapsed.as_secs_f64());
+        let mut error = self.error.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let recorded = if self.number.into_inner() == 0 { Ok(()) } else { self.mill.record(&sheet) };
+        if let (Err(failure), None) = (recorded, &error) {
+            error = Some(failure.into());
+        }
+        if !sheet.balanced && error.is_none() {
+            error = Some(EngineError::Unbalanced { found: sheet.found, ended: sheet.ended() });
+        }
+        BatchResult { sheet, error }
+    }
+}
+
+impl Mill {
+    fn record(&self, sheet: &Sheet) -> Result<(), StoreError> {
+        let _writer = lock(&self.writer);
+        self.store.commit(vec![Write::Sheet(Box::new(sheet.clone()))].into()).map(drop)
+    }
+}
+
+/// Plans on their way into one group.
+#[derive(Default)]
+struct Gathered {
+    plans: VecDeque<(Parcel, Plan)>,
+    weight: u64,
+    since: Option<Instant>,
+}
+
+/// Finds mail, waits for the budget, and hands it to the workers in chunks.
+struct Feeder<'f, 's> {
+    batch: &'s Batch<'s>,
+    workers: &'f rayon::Scope<'s>,
+    judged: Sender<Judged>,
+    chunk: Vec<Parcel>,
+    bytes: u64,
+}
+
+impl<'s> Feeder<'_, 's> {
+    fn feed(&mut self, work: Work<'_>) -> Result<(), EngineError> {
+        let batch = self.batch;
+        match work {
+            Work::Import { found, .. } => self.feed_import(found)?,
+            Work::Claims(claims) => self.feed_claims(claims, u64::MAX)?,
+            Work::DropFolder { limit } => {
+                let Some(spool) = batch.spool.clone() else { return Ok(()) };
+                let limit = limit.unwrap_or(u64::MAX);
+                self.feed_claims(spool.waiting_claims()?, limit)?;
+                self.feed_folder(&spool, limit)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn feed_claims(&mut self, claims: Vec<Claim>, limit: u64) -> Result<(), EngineError> {
+        let mut claims = claims.into_iter();
+        let spool = self.batch.spool.clone();
+        for (count, mut claim) in (0u64..).zip(claims.by_ref()) {
+            if count >= limit || self.batch.is_halted() {
+                release(spool.as_deref(), &claim);
+                break;
+            }
+            self.batch.found()?;
+            // Opened here for its size; what is wrong with it is judged when it is read.
+            if let Some(spool) = &spool {
+                let _ = claim.open(spool);
+            }
+            self.push(claim.id(), claim.name(), claim.size(), Some(claim), None);
+        }
+        claims.for_each(|claim| release(spool.as_deref(), &claim));
+        Ok(())
+    }
+
+    fn feed_folder(&mut self, spool: &Spool, limit: u64) -> Result<(), EngineError> {
+        for entry in spool.list()? {
+            let entry = entry?;
+            if self.batch.is_halted() || lock(&self.batch.sheet).found >= limit {
+                return Ok(());
+            }
+            // A number for the batch comes with the first file, before any claim carries it.
+            self.batch.number_for_claim()?;
+            let id = self.batch.next_id();
+            let name = entry.name.to_string_lossy().into_owned();
+            match spool.take(entry, id) {
+                Taken::Claim(claim) => {
+                    self.batch.found()?;
+                    self.push(id, name, claim.size(), Some(claim), None);
+                }
+                Taken::Gone => {}
+                Taken::Incomplete => {
+                    self.batch.found()?;
+                    self.batch.ends_in_place(End::Incomplete, None);
+                }
+                Taken::Stuck(error) => {
+                    self.batch.found()?;
+                    self.batch.ends_in_place(End::Deferred, Some(stuck(id, name, &error)));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn feed_import(&mut self, found: Box<dyn Iterator<Item = Found> + Send + '_>) -> Result<(), EngineError> {
+        for found in found {
+            if self.batch.is_halted() {
+                return Ok(());
+            }
+            self.batch.found()?;
+            Progress::add(&self.batch.progress.consumed, found.consumed);
+            let id = self.batch.next_id();
+            let size = found.bytes.as_ref().map_or(0, |bytes| bytes.len() as u64);
+            let bytes = found.bytes.map_err(|error| (error.reason(), error.to_string()));
+            self.push(id, found.name, size, None, Some(bytes));
+        }
+        Ok(())
+    }
+
+    fn push(
+        &mut self,
+        id: ClaimId,
+        name: String,
+        size: u64,
+        claim: Option<Claim>,
+        bytes: Option<Result<Vec<u8>, (Reason, String)>>,
+    ) {
+        let cost = self.batch.budget.cost(size);
+        if !self.batch.budget.try_take(cost) {
+            // What is held back here must be on its way before we wait for room.
+            self.flush();
+            self.batch.budget.take(cost);
+        }
+        self.chunk.push(Parcel { claim, id, name, bytes, cost });
+        self.bytes += size;
+        if self.chunk.len() >= CHUNK || self.bytes >= CHUNK_BYTES {
+            self.flush();
+        }
+    }
+
+    fn flush(&mut self) {
+        if self.chunk.is_empty() {
+            return;
+        }
+        self.bytes = 0;
+        let chunk = std::mem::take(&mut self.chunk);
+        let (batch, judged) = (self.batch, self.judged.clone());
+        batch.judging.fetch_add(chunk.len() as u64, Ordering::Release);
+        self.workers.spawn(move |_| {
+            for parcel in chunk {
+                // The committer lives until every sender is gone.
+                let _ = judged.send(batch.judge(parcel));
+                batch.judging.fetch_sub(1, Ordering::Release);
+            }
+        });
+    }
+}
+
+fn release(spool: Option<&Spool>, claim: &Claim) {
+    if let Some(spool) = spool {
+        spool.release(claim.id());
+    }
+}
+
+/// The row of a file that cannot be moved out of the drop folder.
+fn stuck(id: ClaimId, file: String, error: &std::io::Error) -> Problem {
+    Problem {
+        id: id.to_string(),
+        file,
+        mail_id: None,
+        message_id: None,
+        sender: None,
+        recipient: None,
+        outcome: End::Deferred.word().to_owned(),
+        reason: Reason::ReadError.code().to_owned(),
+        text: format!("cannot be moved out of the drop folder: {error}"),
+    }
+}

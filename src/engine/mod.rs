@@ -1,0 +1,163 @@
+//! Floor 3: threads, channels, the budget of mail in flight, and what happens when the store fails.
+//! Strings the stages together; decides nothing about any mail.
+
+mod budget;
+
+mod judge;
+
+mod batch;
+
+mod dry_run;
+
+mod upkeep;
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use crate::config::{Config, Mode, Writers};
+use crate::directory::Current;
+use crate::lists::Lists;
+use crate::model::outcome::Sheet;
+use crate::pipeline::parse::{Bounds, Parser};
+use crate::spool::{Spool, SpoolError, SpoolOptions};
+use crate::store::{ListStore, StoreError};
+
+pub use batch::{BatchResult, Work};
+pub use dry_run::Route;
+pub use upkeep::{Departed, Reclaimed};
+
+/// The engine cannot go on. Mail is never the cause.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    #[error(transparent)]
+    Spool(#[from] SpoolError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(
+        "the balance sheet does not add up: {found} files found, {ended} accounted for. This is a bug in mailmill; nothing was lost, what is missing lies in claimed/"
+    )]
+    Unbalanced { found: u64, ended: u64 },
+    #[error("worker threads cannot be started: {0}")]
+    Threads(String),
+}
+
+/// How far a batch has come, for whoever draws it.
+#[derive(Debug, Default)]
+pub struct Progress {
+    pub found: AtomicU64,
+    pub ended: AtomicU64,
+    pub bytes: AtomicU64,
+    /// Bytes of the sources of an import that were read.
+    pub consumed: AtomicU64,
+}
+
+impl Progress {
+    fn add(counter: &AtomicU64, count: u64) {
+        counter.fetch_add(count, Ordering::Relaxed);
+    }
+}
+
+/// One server: its configuration, its store, its lists, its spool.
+pub struct Mill {
+    pub config: Config,
+    pub store: Arc<dyn ListStore>,
+    pub directory: Current,
+    /// Held while a group is built and committed, and while a list changes: what a group is built from stays true until it is written.
+    writer: Mutex<()>,
+    spool: Mutex<Option<Arc<Spool>>>,
+    parser: Parser,
+    pool: rayon::ThreadPool,
+    stop: AtomicBool,
+}
+
+impl Mill {
+    pub fn new(config: Config, store: Arc<dyn ListStore>) -> Result<Self, EngineError> {
+        let pool = rayon::ThreadPoolBuilder::new()
+            .num_threads(config.limits.workers)
+            .thread_name(|number| format!("worker-{number}"))
+            .build()
+            .map_err(|error| EngineError::Threads(error.to_string()))?;
+        let parser = Parser::new(Bounds { depth: config.limits.depth, parts: config.limits.parts });
+        let mill = Self {
+            config,
+            store,
+            directory: Current::default(),
+            writer: Mutex::default(),
+            spool: Mutex::default(),
+            parser,
+            pool,
+            stop: AtomicBool::new(false),
+        };
+        mill.lists().load()?;
+        Ok(mill)
+    }
+
+    pub fn lists(&self) -> Lists<'_> {
+        Lists {
+            store: &*self.store,
+            current: &self.directory,
+            writer: &self.writer,
+            accepted_domains: &self.config.incoming.accepted_domains,
+            address_prefix: &self.config.incoming.address_prefix,
+        }
+    }
+
+    /// The spool, opened when first needed.
+    pub fn spool(&self) -> Result<Arc<Spool>, SpoolError> {
+        let mut slot = self.spool.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(spool) = &*slot {
+            return Ok(Arc::clone(spool));
+        }
+        let spool = Arc::new(Spool::open(self.spool_options())?);
+        *slot = Some(Arc::clone(&spool));
+        Ok(spool)
+    }
+
+    pub fn spool_options(&self) -> SpoolOptions {
+        let incoming = &self.config.incoming;
+        SpoolOptions {
+            drop_folder: incoming.drop_folder.clone(),
+            label: format!("{}-{}", self.config.server, self.store.uuid()),
+            remote_writers: incoming.writers == Writers::Remote,
+            settle_time: incoming.settle_time,
+        }
+    }
+
+    /// Asks a running batch to finish its group and end.
+    pub fn stop(&self) {
+        self.stop.store(true, Ordering::Relaxed);
+    }
+
+    pub fn is_stopping(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
+
+    /// Mail is taken in at all.
+    pub const fn is_enabled(&self) -> bool {
+        self.config.incoming.enabled
+    }
+
+    pub fn is_automatic(&self) -> bool {
+        self.config.incoming.mode == Mode::Automatic
+    }
+
+    fn sheet(&self, batch: u64, started: jiff::Timestamp) -> Sheet {
+        Sheet { batch, server: self.config.server.clone(), started: rfc3339(started), ..Sheet::default() }
+    }
+}
+
+/// A time as JSON shows it: RFC 3339, UTC, whole seconds.
+pub fn rfc3339(time: jiff::Timestamp) -> String {
+    time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+}
+
+/// Raises the soft limit of open files to the hard one: a few hundred claims are open at a time, and RocksDB wants its own.
+pub fn raise_file_limit() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
+}
+
+/// How long a batch waits for more before it looks at the clock again.
+const TICK: Duration = Duration::from_millis(20);

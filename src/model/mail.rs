@@ -1,0 +1,203 @@
+//! A mail as the pipeline sees it: who sent it to whom, what its header says, and where its parts lie in the file.
+//! Never decodes anything and never copies a part: `Mail<'r>` borrows from the bytes that were read and dies on the worker that read them.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// BLAKE3-256 of a file's bytes, envelope lines included: the same bytes are the same mail, whatever the file is called.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, minicbor::Encode, minicbor::Decode)]
+#[cbor(transparent)]
+pub struct MailId(#[n(0)] Hash256);
+
+/// BLAKE3-256 of a blob's bytes: an attachment or an original is stored once, however many items name it.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, minicbor::Encode, minicbor::Decode)]
+#[cbor(transparent)]
+pub struct BlobHash(#[n(0)] Hash256);
+
+/// 32 bytes that came out of a hash function, written as 64 hexadecimal digits for people and as a byte string in the store.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Hash256(pub [u8; 32]);
+
+impl Hash256 {
+    pub fn blake3(bytes: &[u8]) -> Self {
+        Self(*blake3::hash(bytes).as_bytes())
+    }
+}
+
+impl<C> minicbor::Encode<C> for Hash256 {
+    fn encode<W: minicbor::encode::Write>(
+        &self,
+        encoder: &mut minicbor::Encoder<W>,
+        _: &mut C,
+    ) -> Result<(), minicbor::encode::Error<W::Error>> {
+        encoder.bytes(&self.0)?.ok()
+    }
+}
+
+impl<'b, C> minicbor::Decode<'b, C> for Hash256 {
+    fn decode(decoder: &mut minicbor::Decoder<'b>, _: &mut C) -> Result<Self, minicbor::decode::Error> {
+        decoder.bytes()?.try_into().map(Self).map_err(|_| minicbor::decode::Error::message("a hash has 32 bytes"))
+    }
+}
+
+macro_rules! hash_word {
+    ($word:ident) => {
+        impl $word {
+            pub fn of(bytes: &[u8]) -> Self {
+                Self(Hash256::blake3(bytes))
+            }
+
+            pub const fn from_bytes(bytes: [u8; 32]) -> Self {
+                Self(Hash256(bytes))
+            }
+
+            pub const fn as_bytes(&self) -> &[u8; 32] {
+                &self.0.0
+            }
+        }
+
+        impl fmt::Display for $word {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&hex::encode(self.0.0))
+            }
+        }
+
+        impl fmt::Debug for $word {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "{}({self})", stringify!($word))
+            }
+        }
+
+        impl FromStr for $word {
+            type Err = NotAnId;
+
+            fn from_str(text: &str) -> Result<Self, NotAnId> {
+                let mut bytes = [0; 32];
+                hex::decode_to_slice(text, &mut bytes).map_err(|_| NotAnId)?;
+                Ok(Self::from_bytes(bytes))
+            }
+        }
+    };
+}
+
+hash_word!(MailId);
+hash_word!(BlobHash);
+
+/// The text is not an id of the wanted kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not an id")]
+pub struct NotAnId;
+
+/// Names one claim of one server for ever: the number of the batch that made it and a running number within it.
+/// Batch numbers are made durable before the first claim of a batch, so a claim id is never used twice, whatever the clock does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, minicbor::Encode, minicbor::Decode)]
+pub struct ClaimId {
+    #[n(0)]
+    pub batch: u64,
+    #[n(1)]
+    pub number: u64,
+}
+
+impl fmt::Display for ClaimId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.batch, self.number)
+    }
+}
+
+impl FromStr for ClaimId {
+    type Err = NotAnId;
+
+    fn from_str(text: &str) -> Result<Self, NotAnId> {
+        let (batch, number) = text.split_once('-').ok_or(NotAnId)?;
+        let digits = |word: &str| {
+            let plain = !word.is_empty() && word.bytes().all(|b| b.is_ascii_digit());
+            if plain { word.parse().map_err(|_| NotAnId) } else { Err(NotAnId) }
+        };
+        Ok(Self { batch: digits(batch)?, number: digits(number)? })
+    }
+}
+
+/// A display name and an addr-spec (RFC 5322 section 3.4).
+#[derive(Clone, Debug, PartialEq, Eq, minicbor::Encode, minicbor::Decode, serde::Serialize)]
+pub struct Mailbox {
+    #[n(0)]
+    pub name: Option<String>,
+    #[n(1)]
+    pub address: String,
+}
+
+/// Who handed the mail in and for whom, as the SMTP service wrote it at the top of the file (RFC 5321 section 2.3.1).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Envelope {
+    /// Empty for the null sender `<>`.
+    pub sender: String,
+    pub recipients: Vec<String>,
+}
+
+/// How the bytes of a part were encoded for transport (RFC 2045 section 6).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TransferEncoding {
+    Identity,
+    QuotedPrintable,
+    Base64,
+}
+
+/// A leaf of the mail that is kept as a file: CONTRACT "An attachment is ...".
+#[derive(Clone, Debug)]
+pub struct Part<'r> {
+    pub name: Option<String>,
+    pub content_type: String,
+    pub content_id: Option<String>,
+    pub inline: bool,
+    /// Still transfer-encoded; `parse::decode` gives the bytes.
+    pub raw: &'r [u8],
+    pub encoding: TransferEncoding,
+}
+
+/// One parsed mail. Strings are decoded and owned, parts borrow.
+#[derive(Clone, Debug, Default)]
+pub struct Mail<'r> {
+    /// The file without its envelope lines.
+    pub original: &'r [u8],
+    /// The raw header block, without the empty line that ends it.
+    pub header_block: &'r [u8],
+    pub subject: Option<String>,
+    pub from: Option<Mailbox>,
+    pub to: Vec<String>,
+    pub cc: Vec<String>,
+    /// Seconds since 1970, UTC.
+    pub date: Option<i64>,
+    pub message_id: Option<String>,
+    pub in_reply_to: Option<String>,
+    pub references: Vec<String>,
+    pub body_text: Option<String>,
+    pub body_html: Option<String>,
+    pub parts: Vec<Part<'r>>,
+    /// Carries the marker header of our own: it came out of a mailmill once already.
+    pub ours: bool,
+    /// Auto-Submitted other than `no` (RFC 3834).
+    pub automatic: bool,
+    pub defects: Vec<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_claim_id_reads_back_what_it_prints_and_nothing_else() {
+        let id = ClaimId { batch: 17, number: 3 };
+        assert_eq!(id.to_string(), "17-3");
+        assert_eq!("17-3".parse(), Ok(id));
+        for bad in ["", "17", "17-", "-3", "+17-3", "17-3-4", "17-x", "99999999999999999999-1"] {
+            assert_eq!(bad.parse::<ClaimId>(), Err(NotAnId), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_mail_id_is_blake3_and_reads_back() {
+        let id = MailId::of(b"");
+        assert_eq!(id.to_string(), "af1349b9f5f9a1a6a0404dea36dcc9499bcb25c9adc112b7cc9a93cae41f3262");
+        assert_eq!(id.to_string().parse(), Ok(id));
+    }
+}

@@ -1,0 +1,248 @@
+//! Reads the mail: the only file that names `mail_parser`. Never fails on anything that starts with a header field; what is
+//! broken further down becomes a defect. Text is decoded here, attachments only when a list wants them.
+
+use std::borrow::Cow;
+
+use mail_parser::{
+    Charset, Encoding, Header, HeaderName, HeaderValue, MessageParser, MessagePart, MessageRef, PartFlags, PartKind,
+};
+
+use crate::model::mail::{Mail, Mailbox, Part, TransferEncoding};
+use crate::model::outcome::Reason;
+
+/// A mail that carries this field came out of mailmill: it is not taken in again.
+pub const LOOP_MARKER: &str = "X-Mailmill-Loop";
+
+/// Bounds on the structure of one mail; content past them stays in the last part and is a defect.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    pub depth: usize,
+    pub parts: usize,
+}
+
+/// Parsers are made once and shared.
+#[derive(Debug)]
+pub struct Parser {
+    parser: MessageParser,
+}
+
+impl Parser {
+    pub fn new(bounds: Bounds) -> Self {
+        // A nested message is one attachment, whole: its inside is not opened here, so an encoded one is not decoded either.
+        let parser = MessageParser::new().max_depth(bounds.depth).max_parts(bounds.parts).max_encoded_nesting(0);
+        Self { parser }
+    }
+
+    /// Parses a mail without its envelope.
+    pub fn parse<'r>(&self, original: &'r [u8]) -> Result<Mail<'r>, Reason> {
+        if original.iter().all(u8::is_ascii_whitespace) {
+            return Err(Reason::Empty);
+        }
+        let message = self.parser.parse(original).ok_or(Reason::NotAMessage)?;
+        let root = message.root();
+        if root.headers().iter().next().is_none() || !starts_with_field(original) {
+            return Err(Reason::NotAMessage);
+        }
+        let mut mail = read_headers(root);
+        mail.original = original;
+        let block = slice(original, root.root_part().offset_header(), root.root_part().offset_body());
+        mail.header_block = without_empty_line(block);
+        let mut walk = Walk { original, mail: &mut mail };
+        walk.part(root.root_part());
+        Ok(mail)
+    }
+}
+
+/// The bytes of a part, without their transfer encoding. Malformed stretches are decoded as far as they go.
+pub fn decode<'r>(part: &Part<'r>) -> Cow<'r, [u8]> {
+    match part.encoding {
+        TransferEncoding::Identity => Cow::Borrowed(part.raw),
+        TransferEncoding::QuotedPrintable => Encoding::QuotedPrintable.decode(part.raw),
+        TransferEncoding::Base64 => Encoding::Base64.decode(part.raw),
+    }
+}
+
+/// The first line is a header field (RFC 5322 section 2.2): printable name, colon. A leading `From ` line of a mailbox file is
+/// passed over.
+fn starts_with_field(bytes: &[u8]) -> bool {
+    let mut rest = bytes;
+    while rest.starts_with(b"From ")
+        || rest.starts_with(b">From ")
+        || rest.starts_with(b"\n")
+        || rest.starts_with(b"\r\n")
+    {
+        let Some(end) = rest.iter().position(|byte| *byte == b'\n') else { return false };
+        rest = rest.get(end + 1..).unwrap_or_default();
+    }
+    let name = rest.iter().take_while(|byte| byte.is_ascii_graphic() && **byte != b':').count();
+    let after = rest.get(name..).unwrap_or_default();
+    let padding = after.iter().take_while(|byte| matches!(byte, b' ' | b'\t')).count();
+    name > 0 && after.get(padding) == Some(&b':')
+}
+
+fn without_empty_line(block: &[u8]) -> &[u8] {
+    let block = block.strip_suffix(b"\n").map_or(block, |cut| cut.strip_suffix(b"\r").unwrap_or(cut));
+    block.strip_suffix(b"\n").map_or(block, |cut| cut.strip_suffix(b"\r").unwrap_or(cut))
+}
+
+fn slice(bytes: &[u8], start: u32, end: u32) -> &[u8] {
+    bytes.get(start as usize..end as usize).unwrap_or_default()
+}
+
+/// Where a field stands twice the first one counts, as everywhere in the field's practice.
+fn first<'m>(message: MessageRef<'m>, name: HeaderName<'static>) -> Option<HeaderValue<'m>> {
+    message.headers().all(name).next().map(|header: Header<'m>| header.value())
+}
+
+fn text(value: Option<HeaderValue<'_>>) -> Option<String> {
+    value?.as_text().map(str::trim).filter(|text| !text.is_empty()).map(str::to_owned)
+}
+
+fn ids(value: Option<HeaderValue<'_>>) -> Vec<String> {
+    let Some(value) = value else { return Vec::new() };
+    if let Some(list) = value.as_text_list() {
+        return list.iter().map(clean_id).filter(|id| !id.is_empty()).collect();
+    }
+    value.as_text().map(clean_id).filter(|id| !id.is_empty()).into_iter().collect()
+}
+
+fn clean_id(id: &str) -> String {
+    id.trim().trim_matches(['<', '>']).chars().filter(|c| !c.is_whitespace()).collect()
+}
+
+fn addresses(message: MessageRef<'_>, name: HeaderName<'static>) -> Vec<Mailbox> {
+    let lists = message.headers().all(name).filter_map(|header: Header<'_>| header.value().as_address());
+    let mailboxes = lists.flat_map(|list| list.mailboxes());
+    mailboxes
+        .filter_map(|mailbox| {
+            let address = mailbox.address().map(str::trim).filter(|address| !address.is_empty())?.to_owned();
+            let name = mailbox.name().map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned);
+            Some(Mailbox { name, address })
+        })
+        .collect()
+}
+
+fn read_headers<'r>(message: MessageRef<'_>) -> Mail<'r> {
+    let list = |name| addresses(message, name).into_iter().map(|mailbox| mailbox.address).collect();
+    let date = first(message, HeaderName::Date).and_then(|value| value.as_datetime());
+    let submitted = message.headers().value("Auto-Submitted").and_then(|value| value.as_text());
+    Mail {
+        subject: text(first(message, HeaderName::Subject)),
+        from: addresses(message, HeaderName::From).into_iter().next(),
+        to: list(HeaderName::To),
+        cc: list(HeaderName::Cc),
+        date: date.filter(mail_parser::DateTime::is_valid).map(|date| date.to_timestamp()),
+        message_id: ids(first(message, HeaderName::MessageId)).into_iter().next(),
+        in_reply_to: ids(first(message, HeaderName::InReplyTo)).into_iter().next(),
+        references: ids(first(message, HeaderName::References)),
+        ours: message.headers().contains(LOOP_MARKER),
+        automatic: submitted.is_some_and(|value| !value.trim().to_ascii_lowercase().starts_with("no")),
+        ..Mail::default()
+    }
+}
+
+struct Walk<'w, 'r> {
+    original: &'r [u8],
+    mail: &'w mut Mail<'r>,
+}
+
+impl<'r> Walk<'_, 'r> {
+    /// Depth first, into multiparts and not into nested messages. The parser bounds the depth, so the stack is safe.
+    fn part(&mut self, part: MessagePart<'_>) {
+        self.note_flags(part);
+        if part.is_multipart() && !part.flags().contains(PartFlags::LIMIT_REACHED) {
+            for child in part.children() {
+                self.part(child);
+            }
+            return;
+        }
+        let kind = Leaf::of(part);
+        if kind.is_attachment {
+            self.mail.parts.push(self.attachment(part, kind));
+        } else if kind.media_type == "text/html" {
+            if self.mail.body_html.is_none() {
+                self.mail.body_html = Some(body(part));
+            }
+        } else if kind.media_type == "text/plain" && self.mail.body_text.is_none() {
+            self.mail.body_text = Some(body(part));
+        }
+    }
+
+    fn attachment(&self, part: MessagePart<'_>, leaf: Leaf) -> Part<'r> {
+        Part {
+            name: part.attachment_name().map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned),
+            content_type: leaf.media_type,
+            content_id: part.content_id().map(clean_id).filter(|id| !id.is_empty()),
+            inline: part.is_inline(),
+            raw: slice(self.original, part.offset_body(), part.offset_end()),
+            encoding: match part.encoding() {
+                Encoding::None => TransferEncoding::Identity,
+                Encoding::QuotedPrintable => TransferEncoding::QuotedPrintable,
+                Encoding::Base64 => TransferEncoding::Base64,
+            },
+        }
+    }
+
+    fn note_flags(&mut self, part: MessagePart<'_>) {
+        let flags = part.flags();
+        let named = [
+            (PartFlags::UNTERMINATED, "mime-unterminated"),
+            (PartFlags::MISSING_DELIMITER, "mime-missing-boundary"),
+            (PartFlags::LIMIT_REACHED, "mime-limit"),
+        ];
+        for (flag, name) in named {
+            if flags.contains(flag) && !self.mail.defects.iter().any(|defect| defect == name) {
+                self.mail.defects.push(name.to_owned());
+            }
+        }
+    }
+}
+
+/// What kind of leaf a part is.
+struct Leaf {
+    media_type: String,
+    is_attachment: bool,
+}
+
+impl Leaf {
+    fn of(part: MessagePart<'_>) -> Self {
+        let declared = part.content_type().and_then(|value| {
+            let subtype = value.subtype().filter(|subtype| !subtype.is_empty())?;
+            Some(format!("{}/{subtype}", value.ctype()).to_ascii_lowercase())
+        });
+        let message = matches!(part.kind(), PartKind::Message(_));
+        let media_type = match declared {
+            Some(declared) if !message || declared.starts_with("message/") => declared,
+            // In a multipart/digest a part without a type is a message (RFC 2046 section 5.1.5).
+            _ if message => "message/rfc822".to_owned(),
+            _ => "text/plain".to_owned(),
+        };
+        let attached = part.content_disposition().is_some_and(|value| value.ctype().eq_ignore_ascii_case("attachment"));
+        let named = part.attachment_name().is_some_and(|name| !name.trim().is_empty());
+        let is_attachment = attached || named || !media_type.starts_with("text/");
+        Self { media_type, is_attachment }
+    }
+}
+
+/// A text body in UTF-8. A charset that is missing, unknown or `us-ascii` means UTF-8 where the bytes are, else windows-1252,
+/// which is what such mail turns out to be (and what browsers assume, WHATWG Encoding section 4.2).
+fn body(part: MessagePart<'_>) -> String {
+    let bytes = part.decoded();
+    let content_type = part.content_type();
+    let label = content_type
+        .as_ref()
+        .and_then(|value| value.attribute("charset"))
+        .map(|label| label.trim().to_ascii_lowercase());
+    let named = label.as_deref().filter(|label| !matches!(*label, "us-ascii" | "ascii" | ""));
+    let charset = named.and_then(|label| Charset::from_label(label.as_bytes()));
+    if let Some(charset) = charset {
+        return charset.decode(&bytes).into_owned();
+    }
+    match String::from_utf8(bytes.into_owned()) {
+        Ok(text) => text,
+        Err(error) => {
+            let fallback = Charset::from_label(b"windows-1252").unwrap_or_default();
+            fallback.decode(error.as_bytes()).into_owned()
+        }
+    }
+}

@@ -1,0 +1,295 @@
+//! Turns an accepted mail into what each list wants to write. Pure: same mail, same plan. Free names and numbers, which depend on
+//! what the store holds, are given later by the committer.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use sha2::{Digest, Sha256};
+
+use crate::model::item::{Attachment, Item};
+use crate::model::list::List;
+use crate::model::mail::{BlobHash, ClaimId, Mail, MailId, Part};
+use crate::model::names;
+use crate::model::plan::{Accepted, Blob, Delivery, Plan, Routed};
+use crate::model::settings::Folders;
+
+/// What is known of a mail besides its content.
+#[derive(Clone, Debug)]
+pub struct Facts {
+    pub claim: ClaimId,
+    pub source: String,
+    pub size: u64,
+    pub mail_id: MailId,
+    pub sender: String,
+    /// Seconds since 1970, UTC.
+    pub received: i64,
+}
+
+/// Decodes the bytes of a part; `parse::decode`, handed in because stages do not know each other.
+pub type Decode = for<'r, 'p> fn(&'p Part<'r>) -> Cow<'r, [u8]>;
+
+/// Plans all deliveries of a mail.
+pub fn plan(facts: Facts, mail: &Mail<'_>, routed: Routed, decode: Decode) -> Plan {
+    let mut files = Files { mail, decode, parts: vec![None; mail.parts.len()], original: None };
+    let deliveries = routed.accepted.into_iter().map(|accepted| deliver(&facts, mail, accepted, &mut files)).collect();
+    let made = files.parts.into_iter().chain([files.original]).flatten();
+    let mut blobs: Vec<Blob> = made.map(|made| made.blob).collect();
+    blobs.sort_by_key(|blob| blob.hash);
+    blobs.dedup_by_key(|blob| blob.hash);
+    Plan {
+        claim: facts.claim,
+        source: facts.source,
+        mail_id: Some(facts.mail_id),
+        message_id: mail.message_id.clone(),
+        sender: Some(facts.sender),
+        size: facts.size,
+        deliveries,
+        failures: routed.failures,
+        blobs,
+    }
+}
+
+fn deliver(facts: &Facts, mail: &Mail<'_>, accepted: Accepted, files: &mut Files<'_, '_>) -> Delivery {
+    let Accepted { list, recipients, created_by } = accepted;
+    let mut defects = mail.defects.clone();
+    let attachments = files.attachments(&list, &mut defects);
+    let original = list.settings.save_original.then(|| files.original());
+    let item = Item {
+        source: facts.source.clone(),
+        title: mail.subject.clone(),
+        from: mail.from.clone(),
+        sender: Some(facts.sender.clone()),
+        to: mail.to.clone(),
+        cc: mail.cc.clone(),
+        date: mail.date,
+        received: facts.received,
+        message_id: mail.message_id.clone(),
+        in_reply_to: mail.in_reply_to.clone(),
+        references: mail.references.clone(),
+        body_text: mail.body_text.clone(),
+        body_html: mail.body_html.clone(),
+        headers: mail.header_block.to_vec(),
+        mail_id: facts.mail_id,
+        created_by,
+        defects,
+        attachments,
+        original,
+    };
+    Delivery {
+        list: list.id,
+        recipients,
+        library_folder: list.kind.is_library().then(|| folder(&list, facts, mail)),
+        overwrite: list.settings.overwrite,
+        item: Some(Box::new(item)),
+    }
+}
+
+/// The folder of a library that this mail's files go into; empty for the root.
+fn folder(list: &List, facts: &Facts, mail: &Mail<'_>) -> String {
+    match list.settings.folders {
+        Folders::Root => String::new(),
+        Folders::Sender => names::clean(&one_name(&facts.sender.to_lowercase()), "unknown sender"),
+        Folders::Subject => names::clean(&one_name(mail.subject.as_deref().unwrap_or_default()), "no subject"),
+    }
+}
+
+/// A subject or an address is one name: a slash in it does not make a path.
+fn one_name(text: &str) -> String {
+    text.replace(['/', '\\'], "_")
+}
+
+/// The files of one mail, decoded and hashed once however many lists keep them.
+struct Files<'m, 'r> {
+    mail: &'m Mail<'r>,
+    decode: Decode,
+    parts: Vec<Option<Made>>,
+    original: Option<Made>,
+}
+
+#[derive(Clone)]
+struct Made {
+    blob: Blob,
+    sha256: [u8; 32],
+}
+
+impl Made {
+    fn of(bytes: Cow<'_, [u8]>) -> Self {
+        let blob = Blob { hash: BlobHash::of(&bytes), bytes: Arc::from(bytes) };
+        let sha256 = Sha256::digest(&blob.bytes).into();
+        Self { blob, sha256 }
+    }
+
+    fn attachment(&self, name: String, content_type: &str) -> Attachment {
+        Attachment {
+            name,
+            original_name: None,
+            path: None,
+            content_type: content_type.to_owned(),
+            size: self.blob.bytes.len() as u64,
+            sha256: self.sha256,
+            blob: self.blob.hash,
+            inline: false,
+            content_id: None,
+            version: 1,
+        }
+    }
+}
+
+impl Files<'_, '_> {
+    /// What a list keeps of the attachments; what it does not keep is a defect of the item, never silently gone.
+    fn attachments(&mut self, list: &List, defects: &mut Vec<String>) -> Vec<Attachment> {
+        if !list.settings.attachments && !list.kind.is_library() {
+            return Vec::new();
+        }
+        let mail = self.mail;
+        let mut kept: Vec<Attachment> = Vec::with_capacity(mail.parts.len());
+        for (index, part) in mail.parts.iter().enumerate() {
+            let fallback = names::fallback_for(&part.content_type, index + 1);
+            let name = names::clean(part.name.as_deref().unwrap_or_default(), &fallback);
+            if is_blocked(list, part, &name) {
+                defects.push(format!("blocked-type: {name}"));
+                continue;
+            }
+            let made = self.part(index, part);
+            let size = made.blob.bytes.len() as u64;
+            if list.settings.max_attachment_size.is_exceeded_by(size) {
+                defects.push(format!("attachment-too-large: {name} ({size} bytes)"));
+                continue;
+            }
+            let name =
+                names::free(&name, |name| kept.iter().any(|other| names::fold(&other.name) == names::fold(name)));
+            let attachment = made.attachment(name, &part.content_type);
+            kept.push(Attachment {
+                original_name: part.name.clone(),
+                inline: part.inline,
+                content_id: part.content_id.clone(),
+                ..attachment
+            });
+        }
+        kept
+    }
+
+    fn part(&mut self, index: usize, part: &Part<'_>) -> Made {
+        if let Some(Some(made)) = self.parts.get(index) {
+            return made.clone();
+        }
+        let made = Made::of((self.decode)(part));
+        if let Some(slot) = self.parts.get_mut(index) {
+            *slot = Some(made.clone());
+        }
+        made
+    }
+
+    fn original(&mut self) -> Attachment {
+        let mail = self.mail;
+        let made = self.original.get_or_insert_with(|| Made::of(Cow::Borrowed(mail.original)));
+        let name = mail.subject.as_deref().map(|subject| format!("{}.eml", one_name(subject))).unwrap_or_default();
+        made.attachment(names::clean(&name, "message.eml"), "message/rfc822")
+    }
+}
+
+/// Blocked by file name ending or by media type.
+fn is_blocked(list: &List, part: &Part<'_>, name: &str) -> bool {
+    let extension = names::extension(name);
+    list.settings.blocked_types.iter().any(|blocked| {
+        let blocked = blocked.trim().trim_start_matches('.');
+        extension.is_some_and(|extension| extension.eq_ignore_ascii_case(blocked))
+            || part.content_type.eq_ignore_ascii_case(blocked)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::list::{Kind, ListId};
+    use crate::model::mail::TransferEncoding;
+    use crate::model::settings::{ListSettings, Size};
+
+    fn part(name: &str, raw: &'static [u8]) -> Part<'static> {
+        Part {
+            name: Some(name.to_owned()),
+            content_type: "application/pdf".to_owned(),
+            content_id: None,
+            inline: false,
+            raw,
+            encoding: TransferEncoding::Identity,
+        }
+    }
+
+    fn planned(kind: Kind, change: impl FnOnce(&mut ListSettings)) -> Plan {
+        let mut settings = ListSettings::default();
+        change(&mut settings);
+        let list = Arc::new(List { id: ListId(1), name: "x".to_owned(), kind, settings });
+        let mail = Mail {
+            original: b"Subject: a/b\r\n\r\n",
+            subject: Some("a/b".to_owned()),
+            parts: vec![part("r.pdf", b"one"), part("R.PDF", b"two!"), part("x.exe", b"one")],
+            ..Mail::default()
+        };
+        let facts = Facts {
+            claim: ClaimId { batch: 1, number: 1 },
+            source: "x.eml".to_owned(),
+            size: 9,
+            mail_id: MailId::of(b"x"),
+            sender: "Ann@a.example".to_owned(),
+            received: 0,
+        };
+        let accepted =
+            vec![Accepted { list, recipients: vec!["x@l.example".to_owned()], created_by: "system".to_owned() }];
+        plan(facts, &mail, Routed { accepted, failures: vec![] }, |part| Cow::Borrowed(part.raw))
+    }
+
+    fn item(plan: &Plan) -> &Item {
+        plan.deliveries[0].item.as_ref().unwrap()
+    }
+
+    fn names_of(item: &Item) -> Vec<&str> {
+        item.attachments.iter().map(|attachment| attachment.name.as_str()).collect()
+    }
+
+    #[test]
+    fn attachments_of_one_item_have_distinct_names_and_equal_bytes_are_one_blob() {
+        let plan = planned(Kind::Announcements, |_| ());
+        assert_eq!(names_of(item(&plan)), ["r.pdf", "R (2).PDF", "x.exe"]);
+        assert_eq!(plan.blobs.len(), 2);
+        assert_eq!(
+            hex::encode(item(&plan).attachments[0].sha256),
+            "7692c3ad3540bb803c020b3aee66cd8887123234ea0c6e7143c0add73ff431ed"
+        );
+    }
+
+    #[test]
+    fn a_blocked_or_oversized_attachment_is_left_out_and_said() {
+        let plan = planned(Kind::Announcements, |settings| {
+            settings.blocked_types = vec![".EXE".to_owned()];
+            settings.max_attachment_size = Size(3);
+        });
+        assert_eq!(names_of(item(&plan)), ["r.pdf"]);
+        assert_eq!(item(&plan).defects, ["attachment-too-large: R.PDF (4 bytes)", "blocked-type: x.exe"]);
+    }
+
+    #[test]
+    fn a_library_has_a_folder_by_sender_or_subject_and_a_slash_makes_no_path() {
+        let folder = |folders| {
+            planned(Kind::DocumentLibrary, |settings| settings.folders = folders).deliveries[0].library_folder.clone()
+        };
+        assert_eq!(folder(Folders::Root).as_deref(), Some(""));
+        assert_eq!(folder(Folders::Sender).as_deref(), Some("ann@a.example"));
+        assert_eq!(folder(Folders::Subject).as_deref(), Some("a_b"));
+        assert_eq!(planned(Kind::Blog, |_| ()).deliveries[0].library_folder, None);
+    }
+
+    #[test]
+    fn the_original_is_kept_only_when_the_list_says_so() {
+        assert_eq!(item(&planned(Kind::Announcements, |_| ())).original, None);
+        let plan = planned(Kind::Announcements, |settings| settings.save_original = true);
+        let original = item(&plan).original.clone().unwrap();
+        assert_eq!((original.name.as_str(), original.size), ("a_b.eml", 16));
+        assert_eq!(plan.blobs.len(), 3);
+    }
+
+    #[test]
+    fn same_mail_same_plan() {
+        assert_eq!(planned(Kind::DocumentLibrary, |_| ()), planned(Kind::DocumentLibrary, |_| ()));
+    }
+}

@@ -1,0 +1,118 @@
+//! The end of a claim, and the only place where a mail file is removed.
+//! A file that is removed was committed: [`Settlement::Remove`] cannot be made without a `Receipt`, and only the store makes those.
+//! A file that goes to `refused/` or `damaged/` may be the only copy: it, its note and its folder are synced.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::AtFlags;
+use rustix::io::Errno;
+
+use super::claim::{Claim, rename_no_replace};
+use super::failed::Note;
+use super::{Spool, names};
+use crate::model::outcome::End;
+use crate::store::Receipt;
+
+/// What becomes of a settled file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Keep {
+    Remove,
+    /// Kept under `done/DATE/`.
+    Done {
+        date: String,
+    },
+}
+
+/// How a claim ends.
+#[derive(Debug)]
+pub enum Settlement {
+    /// Delivered or a duplicate, and durable.
+    Remove { receipt: Receipt, keep: Keep },
+    /// Refused or damaged, with what a person has to know.
+    SetAside { end: End, note: Note },
+    /// Deferred or incomplete: it stays in `claimed/` and the next batch takes it up.
+    Leave,
+}
+
+impl Spool {
+    /// Carries out the end of a claim. On an error the claim stays in `claimed/`, where the next batch finds it.
+    pub fn settle(&self, claim: Claim, settlement: Settlement) -> io::Result<()> {
+        let id = claim.id();
+        let done = match settlement {
+            Settlement::Remove { receipt, keep } => self.remove(&claim, receipt, &keep),
+            Settlement::SetAside { end, note } => self.set_aside(&claim, end, &note),
+            Settlement::Leave => Ok(()),
+        };
+        // Closed before anybody may take it up again: our own lease would make it look busy.
+        drop(claim);
+        self.release(id);
+        done
+    }
+
+    fn remove(&self, claim: &Claim, _committed: Receipt, keep: &Keep) -> io::Result<()> {
+        match keep {
+            Keep::Remove => match rustix::fs::unlinkat(&self.claimed, &claim.file_name, AtFlags::empty()) {
+                Ok(()) | Err(Errno::NOENT) => {}
+                Err(errno) => return Err(errno.into()),
+            },
+            Keep::Done { date } => {
+                let folder = self.folder("done").join(date);
+                fs::create_dir_all(&folder)?;
+                self.move_claim(claim, &folder)?;
+            }
+        }
+        self.forget_side_record(claim);
+        Ok(())
+    }
+
+    fn set_aside(&self, claim: &Claim, end: End, note: &Note) -> io::Result<()> {
+        let folder = self.folder(if end == End::Damaged { "damaged" } else { "refused" });
+        let text = serde_json::to_vec_pretty(note).map_err(io::Error::other)?;
+        write_synced(&folder.join(names::note_name(claim.id())), &text)?;
+        let target = self.move_claim(claim, &folder)?;
+        // Only a regular file has bytes to lose; a pipe must not even be opened.
+        if fs::symlink_metadata(&target)?.is_file() {
+            // Not readable to us: then its bytes were never ours to sync.
+            match File::open(&target) {
+                Ok(file) => file.sync_all()?,
+                Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {}
+                Err(error) => return Err(error),
+            }
+        }
+        self.forget_side_record(claim);
+        File::open(&folder)?.sync_all()
+    }
+
+    fn move_claim(&self, claim: &Claim, folder: &Path) -> io::Result<PathBuf> {
+        let name = names::settled_name(&claim.file_name);
+        let to = File::open(folder)?;
+        rename_no_replace(self.claimed.as_fd(), &claim.file_name, to.as_fd(), &name)?;
+        Ok(folder.join(name))
+    }
+
+    fn forget_side_record(&self, claim: &Claim) {
+        if claim.name().len() + 32 > 200 {
+            // Absent for all but the longest names; what is left over is harmless and is found by its claim id.
+            let _ = fs::remove_file(self.folder("claimed").join(names::side_record(claim.id())));
+        }
+    }
+
+    /// Moves a set-aside file back among the claims, under its old id.
+    pub(super) fn put_back(&self, folder: &str, file_name: &OsStr) -> io::Result<OsString> {
+        let mut claim_name = file_name.to_owned();
+        claim_name.push(".claim");
+        let from = File::open(self.folder(folder))?;
+        rename_no_replace(from.as_fd(), file_name, self.claimed.as_fd(), &claim_name)?;
+        Ok(claim_name)
+    }
+}
+
+pub(super) fn write_synced(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file = File::create(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()
+}

@@ -1,0 +1,169 @@
+//! The reference model: the same promises as the real store, kept in the plainest way. Tests compare the two.
+//! Knows nothing of bytes, keys or disks.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+
+use super::{Counter, Group, ListStore, Receipt, StoreError, Write};
+use crate::model::item::{BlobEntry, Item, JournalEntry, LedgerEntry, LibraryFile};
+use crate::model::list::{ItemId, List, ListId};
+use crate::model::mail::{BlobHash, MailId};
+use crate::model::names;
+use crate::model::outcome::Sheet;
+
+#[derive(Debug, Default)]
+struct Tables {
+    lists: BTreeMap<ListId, List>,
+    counters: BTreeMap<Counter, u64>,
+    items: BTreeMap<(ListId, ItemId), Item>,
+    files: BTreeMap<(ListId, String, String), LibraryFile>,
+    blobs: BTreeMap<u64, Arc<[u8]>>,
+    blob_index: BTreeMap<BlobHash, BlobEntry>,
+    ledger: BTreeMap<(MailId, ListId), LedgerEntry>,
+    journal: BTreeMap<(MailId, u64), JournalEntry>,
+    message_ids: BTreeSet<(String, MailId)>,
+    sheets: BTreeMap<u64, Sheet>,
+}
+
+impl Tables {
+    fn apply(&mut self, write: Write) {
+        match write {
+            Write::List(list) => drop(self.lists.insert(list.id, *list)),
+            Write::DropList(id) => drop(self.lists.remove(&id)),
+            Write::Counter(counter, next) => drop(self.counters.insert(counter, next)),
+            Write::Item(list, id, item) => drop(self.items.insert((list, id), *item)),
+            Write::DropItem(list, id) => drop(self.items.remove(&(list, id))),
+            Write::File(list, file) => {
+                self.files.insert((list, names::fold(&file.folder), names::fold(&file.name)), *file);
+            }
+            Write::DropFiles(id) => self.files.retain(|(list, _, _), _| *list != id),
+            Write::Blob(id, bytes) => drop(self.blobs.insert(id, bytes)),
+            Write::DropBlob(id) => drop(self.blobs.remove(&id)),
+            Write::BlobEntry(hash, entry) => drop(self.blob_index.insert(hash, entry)),
+            Write::DropBlobEntry(hash) => drop(self.blob_index.remove(&hash)),
+            Write::Ledger(mail, list, entry) => drop(self.ledger.insert((mail, list), entry)),
+            Write::Journal(mail, number, entry) => drop(self.journal.insert((mail, number), *entry)),
+            Write::MessageId(id, mail) => drop(self.message_ids.insert((id, mail))),
+            Write::Sheet(sheet) => drop(self.sheets.insert(sheet.batch, *sheet)),
+        }
+    }
+}
+
+/// Holds everything in memory and forgets it at the end.
+#[derive(Debug)]
+pub struct MemoryStore {
+    uuid: String,
+    tables: RwLock<Tables>,
+}
+
+impl Default for MemoryStore {
+    fn default() -> Self {
+        Self { uuid: uuid::Uuid::new_v4().to_string(), tables: RwLock::default() }
+    }
+}
+
+impl MemoryStore {
+    fn read(&self) -> RwLockReadGuard<'_, Tables> {
+        self.tables.read().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl ListStore for MemoryStore {
+    fn uuid(&self) -> &str {
+        &self.uuid
+    }
+
+    fn commit(&self, group: Group) -> Result<Vec<Receipt>, StoreError> {
+        let mut tables = self.tables.write().unwrap_or_else(PoisonError::into_inner);
+        for write in group.writes {
+            tables.apply(write);
+        }
+        Ok(Receipt::all(group.claims))
+    }
+
+    fn lists(&self) -> Result<Vec<List>, StoreError> {
+        Ok(self.read().lists.values().cloned().collect())
+    }
+
+    fn counter(&self, counter: Counter) -> Result<u64, StoreError> {
+        Ok(self.read().counters.get(&counter).copied().unwrap_or(1))
+    }
+
+    fn ledger(&self, mail: MailId, list: ListId) -> Result<Option<LedgerEntry>, StoreError> {
+        Ok(self.read().ledger.get(&(mail, list)).copied())
+    }
+
+    fn ledger_of(&self, mail: MailId) -> Result<Vec<(ListId, LedgerEntry)>, StoreError> {
+        let range = (mail, ListId(0))..=(mail, ListId(u32::MAX));
+        Ok(self.read().ledger.range(range).map(|((_, list), entry)| (*list, *entry)).collect())
+    }
+
+    fn journal_of(&self, mail: MailId) -> Result<Vec<JournalEntry>, StoreError> {
+        Ok(self.read().journal.iter().filter(|((id, _), _)| *id == mail).map(|(_, entry)| entry.clone()).collect())
+    }
+
+    fn mails_with(&self, message_id: &str) -> Result<Vec<MailId>, StoreError> {
+        Ok(self.read().message_ids.iter().filter(|(id, _)| id == message_id).map(|(_, mail)| *mail).collect())
+    }
+
+    fn item(&self, list: ListId, item: ItemId) -> Result<Option<Item>, StoreError> {
+        Ok(self.read().items.get(&(list, item)).cloned())
+    }
+
+    fn items(&self, list: ListId, after: ItemId, limit: usize) -> Result<Vec<(ItemId, Item)>, StoreError> {
+        let tables = self.read();
+        let all = tables.items.iter().filter(|((of, id), _)| *of == list && *id > after);
+        Ok(all.take(limit).map(|((_, id), item)| (*id, item.clone())).collect())
+    }
+
+    fn file(&self, list: ListId, folder: &str, name: &str) -> Result<Option<LibraryFile>, StoreError> {
+        Ok(self.read().files.get(&(list, names::fold(folder), names::fold(name))).cloned())
+    }
+
+    fn files(&self, list: ListId) -> Result<Vec<LibraryFile>, StoreError> {
+        Ok(self.read().files.iter().filter(|((of, _, _), _)| *of == list).map(|(_, file)| file.clone()).collect())
+    }
+
+    fn blob_entry(&self, hash: BlobHash) -> Result<Option<BlobEntry>, StoreError> {
+        Ok(self.read().blob_index.get(&hash).copied())
+    }
+
+    fn blob(&self, hash: BlobHash) -> Result<Option<Vec<u8>>, StoreError> {
+        let tables = self.read();
+        let entry = tables.blob_index.get(&hash);
+        Ok(entry.and_then(|entry| tables.blobs.get(&entry.id)).map(|bytes| bytes.to_vec()))
+    }
+
+    fn sheets(&self, limit: usize) -> Result<Vec<Sheet>, StoreError> {
+        Ok(self.read().sheets.values().rev().take(limit).cloned().collect())
+    }
+
+    fn each_blob(&self, visit: &mut dyn FnMut(u64, &[u8]) -> bool) -> Result<(), StoreError> {
+        let tables = self.read();
+        tables.blobs.iter().all(|(id, bytes)| visit(*id, bytes));
+        Ok(())
+    }
+
+    fn each_blob_entry(&self, visit: &mut dyn FnMut(BlobHash, BlobEntry) -> bool) -> Result<(), StoreError> {
+        let tables = self.read();
+        tables.blob_index.iter().all(|(hash, entry)| visit(*hash, *entry));
+        Ok(())
+    }
+
+    fn each_ledger(&self, visit: &mut dyn FnMut(MailId, ListId, LedgerEntry) -> bool) -> Result<(), StoreError> {
+        let tables = self.read();
+        tables.ledger.iter().all(|((mail, list), entry)| visit(*mail, *list, *entry));
+        Ok(())
+    }
+
+    fn each_journal(&self, visit: &mut dyn FnMut(MailId, JournalEntry) -> bool) -> Result<(), StoreError> {
+        let tables = self.read();
+        tables.journal.iter().all(|((mail, _), entry)| visit(*mail, entry.clone()));
+        Ok(())
+    }
+
+    fn backup(&self, _: &Path) -> Result<(), StoreError> {
+        Err(StoreError::Backend("a store in memory has no backup".to_owned()))
+    }
+}

@@ -1,0 +1,170 @@
+//! The list store: one trait, one conformance suite, a real backend and a naive one to compare it with.
+//! Nobody outside this folder can make a [`Receipt`], and without one no mail file is removed.
+
+#[cfg(any(feature = "rocks", test))]
+mod keys;
+
+#[cfg(feature = "rocks")]
+mod rocks;
+
+mod memory;
+
+mod verify;
+
+#[cfg(test)]
+mod conformance;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::model::item::{BlobEntry, Item, JournalEntry, LedgerEntry, LibraryFile};
+use crate::model::list::{ItemId, List, ListId};
+use crate::model::mail::{BlobHash, ClaimId, MailId};
+use crate::model::outcome::Sheet;
+
+pub use memory::MemoryStore;
+#[cfg(feature = "rocks")]
+pub use rocks::{RocksStore, restore};
+pub use verify::{Report, verify};
+
+/// The store itself failed. Nothing of the group it happened in may be believed to be written.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    #[error("the store's disk is full: {0}")]
+    Full(String),
+    #[error("store {path}: {cause}")]
+    Open { path: PathBuf, cause: String },
+    #[error("store {path} has format {found}, this program knows formats up to {known}: use a newer mailmill")]
+    Newer { path: PathBuf, found: u32, known: u32 },
+    #[error("store: {0}")]
+    Backend(String),
+    #[error("store: a record of `{family}` cannot be read: {cause}; restore a backup, then run `mailmill verify`")]
+    Corrupt { family: &'static str, cause: String },
+}
+
+/// A running number that the store keeps. What is stored is the next one to be given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Counter {
+    Batch,
+    List,
+    Blob,
+    /// Numbers journal entries, so that none replaces another.
+    Journal,
+    Item(ListId),
+}
+
+/// One change. A group of them is written whole or not at all.
+#[derive(Clone, Debug)]
+pub enum Write {
+    List(Box<List>),
+    DropList(ListId),
+    Counter(Counter, u64),
+    Item(ListId, ItemId, Box<Item>),
+    DropItem(ListId, ItemId),
+    File(ListId, Box<LibraryFile>),
+    DropFiles(ListId),
+    Blob(u64, Arc<[u8]>),
+    DropBlob(u64),
+    BlobEntry(BlobHash, BlobEntry),
+    DropBlobEntry(BlobHash),
+    Ledger(MailId, ListId, LedgerEntry),
+    Journal(MailId, u64, Box<JournalEntry>),
+    /// This Message-ID belongs to this mail.
+    MessageId(String, MailId),
+    Sheet(Box<Sheet>),
+}
+
+/// What is written together, and the claims that are settled by it.
+#[derive(Clone, Debug, Default)]
+pub struct Group {
+    pub claims: Vec<ClaimId>,
+    pub writes: Vec<Write>,
+}
+
+impl From<Vec<Write>> for Group {
+    fn from(writes: Vec<Write>) -> Self {
+        Self { claims: Vec::new(), writes }
+    }
+}
+
+/// Proof that everything the store has to know of a claim is durable. Only a store can make one.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Receipt {
+    claim: ClaimId,
+}
+
+impl Receipt {
+    /// Called by a backend after its synced write returned.
+    fn all(claims: Vec<ClaimId>) -> Vec<Self> {
+        claims.into_iter().map(|claim| Self { claim }).collect()
+    }
+
+    pub const fn claim(&self) -> ClaimId {
+        self.claim
+    }
+}
+
+/// A store of lists and items. All reads see whole groups only; a commit that returned is durable.
+///
+/// Writers must be serialised by the caller (`engine::Mill::writer`): a group is built from what the store held before.
+pub trait ListStore: Send + Sync {
+    /// Minted when the store was made or restored; names this server's claim folder.
+    fn uuid(&self) -> &str;
+
+    /// Writes all of the group, synced, or nothing. One receipt for each claim.
+    fn commit(&self, group: Group) -> Result<Vec<Receipt>, StoreError>;
+
+    fn lists(&self) -> Result<Vec<List>, StoreError>;
+    /// The next number of a counter, starting at 1.
+    fn counter(&self, counter: Counter) -> Result<u64, StoreError>;
+
+    fn ledger(&self, mail: MailId, list: ListId) -> Result<Option<LedgerEntry>, StoreError>;
+    fn ledger_of(&self, mail: MailId) -> Result<Vec<(ListId, LedgerEntry)>, StoreError>;
+    fn journal_of(&self, mail: MailId) -> Result<Vec<JournalEntry>, StoreError>;
+    fn mails_with(&self, message_id: &str) -> Result<Vec<MailId>, StoreError>;
+
+    fn item(&self, list: ListId, item: ItemId) -> Result<Option<Item>, StoreError>;
+    /// At most `limit` items after the given one, in order.
+    fn items(&self, list: ListId, after: ItemId, limit: usize) -> Result<Vec<(ItemId, Item)>, StoreError>;
+
+    /// Names are compared folded (`names::fold`).
+    fn file(&self, list: ListId, folder: &str, name: &str) -> Result<Option<LibraryFile>, StoreError>;
+    fn files(&self, list: ListId) -> Result<Vec<LibraryFile>, StoreError>;
+
+    fn blob_entry(&self, hash: BlobHash) -> Result<Option<BlobEntry>, StoreError>;
+    fn blob(&self, hash: BlobHash) -> Result<Option<Vec<u8>>, StoreError>;
+
+    /// Newest first.
+    fn sheets(&self, limit: usize) -> Result<Vec<Sheet>, StoreError>;
+
+    // What `verify` walks through. Each closure answers whether to go on.
+    fn each_blob(&self, visit: &mut dyn FnMut(u64, &[u8]) -> bool) -> Result<(), StoreError>;
+    fn each_blob_entry(&self, visit: &mut dyn FnMut(BlobHash, BlobEntry) -> bool) -> Result<(), StoreError>;
+    fn each_ledger(&self, visit: &mut dyn FnMut(MailId, ListId, LedgerEntry) -> bool) -> Result<(), StoreError>;
+    fn each_journal(&self, visit: &mut dyn FnMut(MailId, JournalEntry) -> bool) -> Result<(), StoreError>;
+
+    /// A consistent copy in a folder that does not exist yet, also while mail is being stored.
+    fn backup(&self, folder: &Path) -> Result<(), StoreError>;
+}
+
+/// Opens the store of a configuration.
+pub fn open(path: &Path) -> Result<Arc<dyn ListStore>, StoreError> {
+    #[cfg(feature = "rocks")]
+    {
+        Ok(Arc::new(RocksStore::open(path)?))
+    }
+    #[cfg(not(feature = "rocks"))]
+    {
+        let _ = path;
+        Ok(Arc::new(MemoryStore::default()))
+    }
+}
+
+/// Makes a store out of a backup.
+#[cfg(not(feature = "rocks"))]
+pub fn restore(_: &Path, store: &Path) -> Result<(), StoreError> {
+    Err(StoreError::Open {
+        path: store.to_owned(),
+        cause: "this program was built without the RocksDB store".to_owned(),
+    })
+}
