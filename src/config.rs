@@ -175,7 +175,7 @@ impl Default for Incoming {
             address_prefix: String::new(),
             no_envelope: NoEnvelope::default(),
             keep: Keep::default(),
-            keep_for: Duration::from_secs(30 * 86_400),
+            keep_for: Duration::from_hours(720),
             alert_silence: Duration::ZERO,
         }
     }
@@ -427,8 +427,8 @@ mod tests {
             .map(|line| {
                 line.strip_prefix("# ").filter(|rest| rest.contains(" = ") || rest.starts_with('[')).unwrap_or(line)
             })
-            .map(|line| format!("{line}\n"))
-            .collect();
+            .collect::<Vec<_>>()
+            .join("\n");
         let mut all = parse(&uncommented, &[]).unwrap();
         assert_eq!(all.groups.len(), 1);
         all.groups.clear();

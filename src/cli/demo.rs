@@ -152,17 +152,17 @@ fn run(desk: &Desk, console: &mut Console) -> Result<BatchResult, Failure> {
 }
 
 fn show(desk: &Desk, list: &List, console: &mut Console) -> Result<(), Failure> {
-    let (mut count, mut attachments, mut last) = (0_u64, 0_usize, String::new());
+    let (mut count, mut attachments, mut newest) = (0_u64, 0_usize, String::new());
     items::each_item(desk, list, |_, item| {
         count += 1;
         attachments += item.attachments.len();
-        last = item.title.unwrap_or_default();
+        newest = item.title.unwrap_or_default();
         Ok(true)
     })?;
     console.line(&format!(
         "  {:<18} {count:>4} items, {attachments:>4} attachments; the newest: {}",
         list.name,
-        column(&last, 50)
+        column(&newest, 50)
     ))?;
     if list.kind.is_library() {
         for file in desk.mill.store.files(list.id)?.iter().take(3) {

@@ -188,6 +188,7 @@ fn listen(store: &Path) -> io::Result<UnixListener> {
     let folder = File::open(store)?;
     let path = socket_path(&folder);
     // We hold the lock: a socket that lies here is left over from a process that is gone.
+    #[allow(clippy::disallowed_methods)] // our own socket
     match fs::remove_file(&path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}

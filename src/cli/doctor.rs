@@ -30,18 +30,18 @@ const FILES: u64 = 2048;
 const LOW_ROOM: u64 = 1 << 30;
 
 /// Claims of another server that are older than this are worth a look.
-const OLD_CLAIM: Duration = Duration::from_secs(600);
+const OLD_CLAIM: Duration = Duration::from_mins(10);
 
 impl Doctor {
-    pub fn carry_out(&self, config: Config, console: &mut Console) -> Result<Exit, Failure> {
+    pub fn carry_out(&self, config: &Config, console: &mut Console) -> Result<Exit, Failure> {
         let mut checks = check_up(&config.incoming.drop_folder);
         checks.push(room("drop-room", &config.incoming.drop_folder, 0));
-        let (own, seen) = store(&config);
+        let (own, seen) = store(config);
         checks.extend(seen);
         checks.push(room("store-room", &config.store, config.limits.store_reserve));
         checks.push(file_limit());
         checks.extend(others(&config.incoming.drop_folder, own.as_deref()));
-        checks.extend(oldest(&config));
+        checks.extend(oldest(config));
         let bad = checks.iter().any(|check| check.state == State::Bad);
         for check in &checks {
             if self.json {

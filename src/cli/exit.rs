@@ -47,9 +47,8 @@ impl Failure {
     pub const fn exit(&self) -> Exit {
         match self {
             Self::Usage(_) => Exit::Usage,
-            Self::Engine(_) => Exit::Engine,
+            Self::Engine(_) | Self::Output(_) => Exit::Engine,
             Self::Busy(_) => Exit::Busy,
-            Self::Output(_) => Exit::Engine,
         }
     }
 

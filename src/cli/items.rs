@@ -49,8 +49,8 @@ pub fn each_item(
     let mut after = ItemId(0);
     loop {
         let page = desk.mill.store.items(list.id, after, PAGE)?;
-        let Some((last, _)) = page.last() else { return Ok(()) };
-        after = *last;
+        let Some((newest, _)) = page.last() else { return Ok(()) };
+        after = *newest;
         for (id, item) in page {
             if !each(id, item)? {
                 return Ok(());

@@ -126,9 +126,9 @@ impl ListCommand {
             Self::Show(show) => {
                 let list = lists.find(&show.name)?;
                 if show.json {
-                    console.json(&view(&list))?
+                    console.json(&view(&list))?;
                 } else {
-                    console.bytes(as_toml(&list).as_bytes())?
+                    console.bytes(as_toml(&list).as_bytes())?;
                 }
                 Ok(Exit::Good)
             }

@@ -205,7 +205,7 @@ impl Command {
             Self::Run(run) => run.carry_out(config()?, console),
             Self::Watch(watch) => watch.carry_out(config()?, console),
             Self::Status(status) => status.carry_out(config()?, console),
-            Self::Stop(stop) => stop.carry_out(&config()?, console),
+            Self::Stop(status::Stop) => status::Stop::carry_out(&config()?, console),
             Self::Ask(mut request) => {
                 let config = config()?;
                 request.prepare()?;
@@ -213,7 +213,7 @@ impl Command {
             }
             Self::Restore(restore) => restore.carry_out(&config()?, console),
             Self::Reclaim(reclaim) => reclaim.carry_out(config()?, console),
-            Self::Doctor(doctor) => doctor.carry_out(config()?, console),
+            Self::Doctor(doctor) => doctor.carry_out(&config()?, console),
             Self::Gen(generate) => generate.carry_out(console),
             Self::Demo(demo) => demo.carry_out(console),
             Self::Completions(completions) => completions.carry_out(console),

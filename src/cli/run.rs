@@ -25,8 +25,8 @@ pub struct Run {
     #[arg(long)]
     json: bool,
     /// Show where each mail would go; rename nothing, write nothing
-    #[arg(long)]
-    dry_run: bool,
+    #[arg(long = "dry-run")]
+    rehearse: bool,
     /// Take at most so many files
     #[arg(long, value_name = "N")]
     limit: Option<u64>,
@@ -47,7 +47,7 @@ impl Run {
         if !config.incoming.enabled {
             return say_disabled(&config, self.json, console);
         }
-        if self.dry_run {
+        if self.rehearse {
             let request = Request::DryRun(DryRun { json: self.json, limit: self.limit });
             return talk::ask(config, &request, console);
         }

@@ -26,7 +26,7 @@ pub struct Status {
 /// Ask the process that owns the store to finish its group and end
 #[derive(Args)]
 #[command(after_help = "Example: mailmill stop")]
-pub struct Stop {}
+pub struct Stop;
 
 #[derive(Serialize)]
 struct Answer {
@@ -84,9 +84,9 @@ impl Status {
             last_batch,
         };
         if self.json {
-            console.json(&answer)?
+            console.json(&answer)?;
         } else {
-            show(&answer, console)?
+            show(&answer, console)?;
         }
         Ok(Exit::Good)
     }
@@ -127,10 +127,10 @@ fn show(answer: &Answer, console: &mut Console) -> Result<(), Failure> {
 }
 
 /// So long an owner may take for the group it is writing.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 impl Stop {
-    pub fn carry_out(&self, config: &Config, console: &mut Console) -> Result<Exit, Failure> {
+    pub fn carry_out(config: &Config, console: &mut Console) -> Result<Exit, Failure> {
         let Ok(stream) = desk::connect(&config.store) else {
             console.note("no mailmill owns the store; nothing to stop")?;
             return Ok(Exit::Good);

@@ -62,7 +62,7 @@ impl Trace {
             events.extend(store.journal_of(mail)?.into_iter().map(|entry| happened(desk, mail, entry)));
         }
         if events.is_empty() && what.contains('@') {
-            events = self.of_address(desk, what)?;
+            events = of_address(desk, what)?;
         }
         if events.is_empty() {
             let text = format!("nothing is known of {}: no Message-ID, mail id or address of this server", self.what);
@@ -74,44 +74,42 @@ impl Trace {
         }
         Ok(Exit::Good)
     }
+}
 
-    /// Where an address leads and who may write there; then what became of mail to it and from it.
-    fn of_address(&self, desk: &Desk, address: &str) -> Result<Vec<Event>, Failure> {
-        let mut events = Vec::new();
-        let directory = desk.mill.directory.get();
-        if let Some(list) = directory.find(address) {
-            let settings = &list.settings;
-            let senders = match settings.senders {
-                Senders::Any => "anybody may write to it".to_owned(),
-                Senders::Members if settings.members.is_empty() => {
-                    "it has no members: nobody may write to it".to_owned()
-                }
-                Senders::Members => format!("these may write to it: {}", settings.members.join(", ")),
-            };
-            let receives = if settings.receive { "" } else { "; it receives nothing (receive = false)" };
-            events.push(Event {
-                time: None,
-                outcome: "address".to_owned(),
-                list: Some(list.name.clone()),
-                recipient: Some(address.to_owned()),
-                text: format!("leads to list {} ({}); {senders}{receives}", list.name, list.kind),
-                ..Event::empty()
-            });
-        }
-        let mut found = std::collections::VecDeque::new();
-        let same = |other: &Option<String>| other.as_ref().is_some_and(|other| other.eq_ignore_ascii_case(address));
-        desk.mill.store.each_journal(&mut |mail, entry| {
-            if same(&entry.sender) || same(&entry.recipient) {
-                found.push_back(happened(desk, mail, entry));
-                if found.len() > EVENTS {
-                    found.pop_front();
-                }
-            }
-            true
-        })?;
-        events.extend(found);
-        Ok(events)
+/// Where an address leads and who may write there; then what became of mail to it and from it.
+fn of_address(desk: &Desk, address: &str) -> Result<Vec<Event>, Failure> {
+    let mut events = Vec::new();
+    let directory = desk.mill.directory.get();
+    if let Some(list) = directory.find(address) {
+        let settings = &list.settings;
+        let senders = match settings.senders {
+            Senders::Any => "anybody may write to it".to_owned(),
+            Senders::Members if settings.members.is_empty() => "it has no members: nobody may write to it".to_owned(),
+            Senders::Members => format!("these may write to it: {}", settings.members.join(", ")),
+        };
+        let receives = if settings.receive { "" } else { "; it receives nothing (receive = false)" };
+        events.push(Event {
+            time: None,
+            outcome: "address".to_owned(),
+            list: Some(list.name.clone()),
+            recipient: Some(address.to_owned()),
+            text: format!("leads to list {} ({}); {senders}{receives}", list.name, list.kind),
+            ..Event::empty()
+        });
     }
+    let mut found = std::collections::VecDeque::new();
+    let same = |other: &Option<String>| other.as_ref().is_some_and(|other| other.eq_ignore_ascii_case(address));
+    desk.mill.store.each_journal(&mut |mail, entry| {
+        if same(&entry.sender) || same(&entry.recipient) {
+            found.push_back(happened(desk, mail, entry));
+            if found.len() > EVENTS {
+                found.pop_front();
+            }
+        }
+        true
+    })?;
+    events.extend(found);
+    Ok(events)
 }
 
 impl Event {

@@ -32,7 +32,7 @@ pub struct Watch {
 }
 
 /// Waits grow up to this while the store's disk is full.
-const LONGEST_WAIT: Duration = Duration::from_secs(600);
+const LONGEST_WAIT: Duration = Duration::from_mins(10);
 
 impl Watch {
     pub fn carry_out(self, config: Config, console: &mut Console) -> Result<Exit, Failure> {

@@ -260,7 +260,7 @@ impl Batch<'_> {
         match self.write(plans) {
             Ok((ends, receipts)) => {
                 for ((parcel, end), receipt) in parcels.into_iter().zip(ends).zip(receipts) {
-                    self.send(parcel, end, receipt, decided);
+                    self.send(parcel, &end, receipt, decided);
                 }
             }
             Err(error) => {
@@ -295,14 +295,14 @@ impl Batch<'_> {
         }
     }
 
-    fn send(&self, parcel: Parcel, decided: Decided, receipt: Receipt, to_settle: &Sender<Settling>) {
+    fn send(&self, parcel: Parcel, decided: &Decided, receipt: Receipt, to_settle: &Sender<Settling>) {
         let keep = match self.mill.config.incoming.keep {
             KeepSetting::Remove => Keep::Remove,
             KeepSetting::Done => Keep::Done { date: self.started.strftime("%Y-%m-%d").to_string() },
         };
         let time = rfc3339(jiff::Timestamp::now());
         let settling = Settling {
-            settlement: settlement(&decided, receipt, &keep, &time, self.number.load(Ordering::Relaxed)),
+            settlement: settlement(decided, receipt, &keep, &time, self.number.load(Ordering::Relaxed)),
             end: decided.end,
             problems: decided.plan.problems().collect(),
             size: decided.plan.size,
@@ -358,7 +358,9 @@ impl Batch<'_> {
         sheet.items += items;
         sheet.attachments += attachments;
         sheet.bytes += size;
-        problems.into_iter().for_each(|problem| sheet.add_problem(problem));
+        for problem in problems {
+            sheet.add_problem(problem);
+        }
         drop(sheet);
         Progress::add(&self.progress.ended, 1);
         Progress::add(&self.progress.bytes, size);
@@ -404,7 +406,7 @@ struct Feeder<'f, 's> {
     bytes: u64,
 }
 
-impl<'s> Feeder<'_, 's> {
+impl Feeder<'_, '_> {
     fn feed(&mut self, work: Work<'_>) -> Result<(), EngineError> {
         let batch = self.batch;
         match work {

@@ -113,7 +113,9 @@ impl Mill {
             sheet.bytes += decided.plan.size;
             let problems: Vec<Problem> = decided.plan.problems().collect();
             routes(&decided, &problems, directory).into_iter().for_each(&mut *show);
-            problems.into_iter().for_each(|problem| sheet.add_problem(problem));
+            for problem in problems {
+                sheet.add_problem(problem);
+            }
         }
         progress.ended.store(sheet.found, Ordering::Relaxed);
         Ok(())

@@ -89,7 +89,7 @@ impl Mill {
         let mut reclaimed = Reclaimed::default();
         for (number, claim) in (1..).zip(&stranger.claims) {
             let id = ClaimId { batch, number };
-            match self.what_its_store_says(claim, departed)? {
+            match what_its_store_says(claim, departed)? {
                 Some((entry, None)) => {
                     spool.settle_delivered(claim, entry).map_err(io(&claim.path))?;
                     reclaimed.settled += 1;
@@ -114,40 +114,39 @@ impl Mill {
         self.store.commit(vec![Write::Counter(Counter::Batch, batch + 1)].into())?;
         Ok(batch)
     }
+}
 
-    /// None: it was not delivered there. A note: it was, but some recipients were refused.
-    fn what_its_store_says(
-        &self,
-        claim: &StrangersClaim,
-        departed: &Departed,
-    ) -> Result<Option<(crate::model::item::LedgerEntry, Option<Note>)>, EngineError> {
-        let Departed::Store(store) = departed else { return Ok(None) };
-        // What cannot be read is taken over and judged like any other claim.
-        let Ok(bytes) = fs::read(&claim.path) else { return Ok(None) };
-        let mail = MailId::of(&bytes);
-        let ledger = store.ledger_of(mail)?;
-        let Some((_, entry)) = ledger.into_iter().find(|(_, entry)| entry.claim == claim.id) else { return Ok(None) };
-        let mut refused = store.journal_of(mail)?;
-        let bad = [End::Refused.word(), End::Damaged.word()];
-        refused.retain(|entry| entry.claim == claim.id && bad.contains(&entry.outcome.as_str()));
-        if refused.is_empty() {
-            return Ok(Some((entry, None)));
-        }
-        let problems = refused.iter().map(|entry| problem(entry, mail)).collect();
-        let first = refused.first();
-        let note = Note {
-            id: claim.id.to_string(),
-            file: claim.name.to_string_lossy().into_owned(),
-            mail_id: Some(mail.to_string()),
-            message_id: first.and_then(|entry| entry.message_id.clone()),
-            sender: first.and_then(|entry| entry.sender.clone()),
-            time: rfc3339(jiff::Timestamp::now()),
-            batch: claim.id.batch,
-            problems,
-            delivered: Vec::new(),
-        };
-        Ok(Some((entry, Some(note))))
+/// None: it was not delivered there. A note: it was, but some recipients were refused.
+fn what_its_store_says(
+    claim: &StrangersClaim,
+    departed: &Departed,
+) -> Result<Option<(crate::model::item::LedgerEntry, Option<Note>)>, EngineError> {
+    let Departed::Store(store) = departed else { return Ok(None) };
+    // What cannot be read is taken over and judged like any other claim.
+    let Ok(bytes) = fs::read(&claim.path) else { return Ok(None) };
+    let mail = MailId::of(&bytes);
+    let ledger = store.ledger_of(mail)?;
+    let Some((_, entry)) = ledger.into_iter().find(|(_, entry)| entry.claim == claim.id) else { return Ok(None) };
+    let mut refused = store.journal_of(mail)?;
+    let bad = [End::Refused.word(), End::Damaged.word()];
+    refused.retain(|entry| entry.claim == claim.id && bad.contains(&entry.outcome.as_str()));
+    if refused.is_empty() {
+        return Ok(Some((entry, None)));
     }
+    let problems = refused.iter().map(|entry| problem(entry, mail)).collect();
+    let first = refused.first();
+    let note = Note {
+        id: claim.id.to_string(),
+        file: claim.name.to_string_lossy().into_owned(),
+        mail_id: Some(mail.to_string()),
+        message_id: first.and_then(|entry| entry.message_id.clone()),
+        sender: first.and_then(|entry| entry.sender.clone()),
+        time: rfc3339(jiff::Timestamp::now()),
+        batch: claim.id.batch,
+        problems,
+        delivered: Vec::new(),
+    };
+    Ok(Some((entry, Some(note))))
 }
 
 fn problem(entry: &JournalEntry, mail: MailId) -> Problem {

@@ -229,6 +229,7 @@ fn not_regular(kind: FileType) -> SourceError {
 }
 
 #[cfg(test)]
+#[allow(clippy::disallowed_methods)] // a source that vanishes
 mod tests {
     use std::os::unix::fs::symlink;
     use std::os::unix::net::UnixListener;

@@ -33,7 +33,7 @@ struct Row {
 }
 
 /// The table. README prints it; the order is that of CONTRACT.
-const TABLE: &[Row] = &[
+const TABLE: [Row; 16] = [
     row(Reason::UnknownAddress, "unknown-address", End::Refused, "no list has this address"),
     row(Reason::ListDisabled, "list-disabled", End::Refused, "the list does not receive mail (receive = false)"),
     row(Reason::SenderNotAllowed, "sender-not-allowed", End::Refused, "the list does not accept mail from this sender"),
@@ -67,8 +67,10 @@ impl Reason {
     }
 
     fn row(self) -> &'static Row {
+        static ROWS: [Row; 16] = TABLE;
+        let [first, ..] = &ROWS;
         // Every variant has its row (tested), so the first one is never wrongly answered.
-        TABLE.iter().find(|row| row.reason == self).unwrap_or(&TABLE[0])
+        ROWS.iter().find(|row| row.reason == self).unwrap_or(first)
     }
 
     pub fn code(self) -> &'static str {

@@ -89,6 +89,7 @@ impl Plan {
     }
 
     /// Who and what, without what would be written.
+    #[must_use]
     pub fn without_content(&self) -> Self {
         Self {
             claim: self.claim,

@@ -97,9 +97,9 @@ impl Spool {
     pub fn discard(&self, mail: &FailedMail) -> io::Result<()> {
         let is_folder = fs::symlink_metadata(&mail.path)?.is_dir();
         if is_folder {
-            fs::remove_dir_all(&mail.path)?
+            fs::remove_dir_all(&mail.path)?;
         } else {
-            fs::remove_file(&mail.path)?
+            fs::remove_file(&mail.path)?;
         }
         match fs::remove_file(self.folder(mail.folder).join(names::note_name(mail.id))) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),

@@ -1,5 +1,6 @@
 //! The only unsafe code: mapping a claimed file, and file leases, for which no safe wrapper exists.
 //! Never maps a file that somebody may still write to: `Claim::read` asks for a lease first.
+#![allow(unsafe_code)]
 
 use std::fs::File;
 use std::io;

@@ -76,8 +76,8 @@ impl Check<'_> {
         let mut after = ItemId(0);
         loop {
             let page = self.store.items(list.id, after, PAGE)?;
-            let Some((last, _)) = page.last() else { return Ok(()) };
-            after = *last;
+            let Some((newest, _)) = page.last() else { return Ok(()) };
+            after = *newest;
             for (id, item) in page {
                 self.item(list, id, &item)?;
             }
@@ -161,7 +161,9 @@ impl Check<'_> {
             }
         }
         wrong.sort();
-        wrong.into_iter().for_each(|text| self.error(text));
+        for text in wrong {
+            self.error(text);
+        }
         garbage
     }
 
@@ -173,25 +175,24 @@ impl Check<'_> {
         let (mut garbage, mut wrong) = (Vec::new(), Vec::new());
         let report = &mut self.report;
         self.store.each_blob(&mut |id, bytes| {
-            match by_id.get(&id) {
-                Some(hash) => {
-                    report.blobs += 1;
-                    seen.insert(id);
-                    if BlobHash::of(bytes) != *hash {
-                        wrong.push(format!("blob {hash}: its bytes have another hash"));
-                    }
+            if let Some(hash) = by_id.get(&id) {
+                report.blobs += 1;
+                seen.insert(id);
+                if BlobHash::of(bytes) != *hash {
+                    wrong.push(format!("blob {hash}: its bytes have another hash"));
                 }
-                None => {
-                    report.garbage += 1;
-                    report.garbage_bytes += bytes.len() as u64;
-                    garbage.push(Write::DropBlob(id));
-                }
+            } else {
+                report.garbage += 1;
+                report.garbage_bytes += bytes.len() as u64;
+                garbage.push(Write::DropBlob(id));
             }
             true
         })?;
         let lost = by_id.iter().filter(|(id, _)| !seen.contains(*id));
         wrong.extend(lost.map(|(_, hash)| format!("blob {hash}: its bytes are missing")));
-        wrong.into_iter().for_each(|text| self.error(text));
+        for text in wrong {
+            self.error(text);
+        }
         Ok(garbage)
     }
 }
