@@ -9,6 +9,14 @@ use crate::model::list::{List, ListId};
 /// Addresses that RFC 5321 section 4.5.1 and RFC 2142 reserve for the people who run the service.
 pub const RESERVED: &[&str] = &["postmaster"];
 
+/// Where an address leads.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Target<'d> {
+    pub list: &'d Arc<List>,
+    /// As written behind the plus, neither folded nor cleaned.
+    pub folder: Option<String>,
+}
+
 /// A snapshot: address -> list.
 #[derive(Debug, Default)]
 pub struct Directory {
@@ -32,16 +40,27 @@ impl Directory {
         Self { lists, addresses, accepted_domains }
     }
 
-    /// The list that receives mail for an envelope recipient.
-    pub fn find(&self, recipient: &str) -> Option<&Arc<List>> {
-        let recipient = recipient.trim().to_lowercase();
-        let (local, domain) = recipient.rsplit_once('@').unwrap_or((&recipient, ""));
+    /// The list that receives mail for an envelope recipient, and the folder that a subaddress names: `docs+reports@` leads into
+    /// the folder `reports` of the list at `docs@` (RFC 5233). A list whose address has a plus itself comes first.
+    pub fn find(&self, recipient: &str) -> Option<Target<'_>> {
+        let recipient = recipient.trim();
+        let (local, domain) = recipient.rsplit_once('@').unwrap_or((recipient, ""));
         let local = local.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(local);
+        if let Some(list) = self.at(local, domain) {
+            return Some(Target { list, folder: None });
+        }
+        let (user, detail) = local.split_once('+')?;
+        let folder = Some(detail).filter(|detail| !detail.is_empty()).map(str::to_owned);
+        self.at(user, domain).map(|list| Target { list, folder })
+    }
+
+    fn at(&self, local: &str, domain: &str) -> Option<&Arc<List>> {
+        let (local, domain) = (local.to_lowercase(), domain.to_lowercase());
         if let Some(id) = self.addresses.get(&format!("{local}@{domain}")) {
             return self.lists.get(id);
         }
-        let accepted = self.accepted_domains.is_empty() || self.accepted_domains.iter().any(|known| known == domain);
-        self.addresses.get(local).filter(|_| accepted).and_then(|id| self.lists.get(id))
+        let accepted = self.accepted_domains.is_empty() || self.accepted_domains.contains(&domain);
+        self.addresses.get(&local).filter(|_| accepted).and_then(|id| self.lists.get(id))
     }
 
     /// The known address that looks most like this one, for people who mistyped it.
@@ -72,12 +91,6 @@ impl Directory {
         let mut lists: Vec<_> = self.lists.values().collect();
         lists.sort_by(|a, b| a.name.cmp(&b.name));
         lists
-    }
-
-    /// The list that has this address already, if it is not `except`.
-    pub fn taken_by(&self, address: &str, except: Option<ListId>) -> Option<&Arc<List>> {
-        let id = self.addresses.get(&address.to_lowercase())?;
-        self.lists.get(id).filter(|list| Some(list.id) != except)
     }
 }
 
@@ -116,7 +129,7 @@ mod tests {
     }
 
     fn named<'d>(directory: &'d Directory, recipient: &str) -> Option<&'d str> {
-        directory.find(recipient).map(|list| list.name.as_str())
+        directory.find(recipient).map(|target| target.list.name.as_str())
     }
 
     #[test]
@@ -135,6 +148,16 @@ mod tests {
         assert_eq!(named(&directory, "news@lists.EXAMPLE"), Some("a"));
         assert_eq!(named(&directory, "news@elsewhere.example"), None);
         assert_eq!(named(&directory, "news@special.example"), Some("b"));
+    }
+
+    #[test]
+    fn a_subaddress_names_a_folder_and_a_list_with_a_plus_comes_first() {
+        let directory = Directory::new(vec![list(1, "docs", "docs", &[]), list(2, "plus", "docs+x", &[])], &[]);
+        let found = |recipient| directory.find(recipient).map(|target| (target.list.name.as_str(), target.folder));
+        assert_eq!(found("Docs+Reports 2026@a.example"), Some(("docs", Some("Reports 2026".to_owned()))));
+        assert_eq!(found("docs+X@a.example"), Some(("plus", None)));
+        assert_eq!(found("docs+@a.example"), Some(("docs", None)));
+        assert_eq!(found("other+x@a.example"), None);
     }
 
     #[test]

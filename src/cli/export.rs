@@ -37,7 +37,7 @@ pub struct Export {
 pub struct Cat {
     list: String,
     id: u64,
-    /// `original`, the number of an attachment from 1, or its name [default: the only one there is]
+    /// `original`, the number of an attachment from 1, its name, or `cid:` and its Content-ID [default: the only one there is]
     part: Option<String>,
 }
 
@@ -123,8 +123,13 @@ impl Cat {
 
 /// By name first: a file may be called `2`.
 fn pick<'f>(files: &'f [Attachment], part: &str) -> Option<&'f Attachment> {
+    // RFC 2392: an HTML body names its images as `cid:` and the Content-ID.
+    let content_id = part.strip_prefix("cid:").map(|id| id.trim_matches(['<', '>']));
     let named = |file: &&Attachment| {
-        file.name == part || file.path.as_deref() == Some(part) || file.original_name.as_deref() == Some(part)
+        file.name == part
+            || file.path.as_deref() == Some(part)
+            || file.original_name.as_deref() == Some(part)
+            || (content_id.is_some() && file.content_id.as_deref() == content_id)
     };
     let numbered = || part.parse::<usize>().ok().and_then(|number| files.get(number.checked_sub(1)?));
     files.iter().find(named).or_else(numbered)

@@ -10,6 +10,7 @@ use super::desk::Desk;
 use super::exit::{Exit, Failure};
 use crate::lists::ListError;
 use crate::model::list::{Kind, List};
+use crate::model::rights;
 use crate::model::settings::ListSettings;
 
 /// Lists and their incoming e-mail settings
@@ -51,6 +52,9 @@ pub struct Set {
     name: String,
     #[arg(required = true, value_name = "KEY=VALUE")]
     settings: Vec<String>,
+    /// Act for this address: it must be among the list's owners, who may change all but address, aliases and owners
+    #[arg(long = "as", value_name = "ADDRESS")]
+    acting_for: Option<String>,
     #[arg(long)]
     json: bool,
 }
@@ -118,6 +122,9 @@ impl ListCommand {
                 said(desk, &list, create.json, "created", console)
             }
             Self::Set(set) => {
+                if let Some(address) = &set.acting_for {
+                    check_rights(&*lists.find(&set.name)?, address, &set.settings)?;
+                }
                 let list = lists.set(&set.name, |settings| {
                     set.settings.iter().try_for_each(|assignment| settings.assign(assignment))
                 })?;
@@ -164,6 +171,21 @@ impl ListCommand {
 fn assign(settings: &mut ListSettings, assignments: &[String]) -> Result<(), Failure> {
     let assigned = assignments.iter().try_for_each(|assignment| settings.assign(assignment));
     assigned.map_err(|error| ListError::from(error).into())
+}
+
+/// Refuses what the owner of a list may not change.
+fn check_rights(list: &List, address: &str, assignments: &[String]) -> Result<(), ListError> {
+    let role = rights::role_of(list, address);
+    for assignment in assignments {
+        let key = assignment.split('=').next().unwrap_or_default().trim();
+        rights::may(role, rights::action_of(key)).map_err(|why| ListError::NotAllowed {
+            who: address.to_owned(),
+            what: format!("`{key}`"),
+            list: list.name.clone(),
+            why,
+        })?;
+    }
+    Ok(())
 }
 
 fn said(desk: &Desk, list: &List, json: bool, change: &str, console: &mut Console) -> Result<Exit, Failure> {

@@ -131,8 +131,10 @@ fn text(route: &Route) -> String {
     let to = route.recipients.join(", ");
     let place = match (&route.list, route.outcome.as_str()) {
         (Some(list), "duplicate") => format!("{list} has it already (item {})", route.item.unwrap_or_default()),
-        (Some(list), _) if route.paths.is_empty() => format!("{list}, item {}", route.item.unwrap_or_default()),
-        (Some(list), _) => format!("{list}: {}", route.paths.join(", ")),
+        (Some(list), _) if route.paths.is_empty() => {
+            format!("{list}, item {} ({})", route.item.unwrap_or_default(), route.text)
+        }
+        (Some(list), _) => format!("{list}: {} ({})", route.paths.join(", "), route.text),
         (None, outcome) => format!("{outcome}: {} ({})", route.text, route.reason.as_deref().unwrap_or("-")),
     };
     let to = if to.is_empty() { String::new() } else { format!(" [{to}]") };

@@ -7,6 +7,7 @@ use super::console::{Console, plain};
 use super::desk::Desk;
 use super::exit::{Exit, Failure};
 use super::view;
+use crate::directory::Target;
 use crate::model::item::{JournalEntry, LedgerEntry};
 use crate::model::list::ListId;
 use crate::model::mail::MailId;
@@ -80,7 +81,7 @@ impl Trace {
 fn of_address(desk: &Desk, address: &str) -> Result<Vec<Event>, Failure> {
     let mut events = Vec::new();
     let directory = desk.mill.directory.get();
-    if let Some(list) = directory.find(address) {
+    if let Some(Target { list, .. }) = directory.find(address) {
         let settings = &list.settings;
         let senders = match settings.senders {
             Senders::Any => "anybody may write to it".to_owned(),

@@ -160,7 +160,7 @@ fn routes(decided: &Decided, problems: &[Problem], directory: &Directory) -> Vec
     let landed = decided.landed.iter().map(|landed| {
         let list = directory.list(landed.list).map(|list| list.name.clone());
         let end = if landed.duplicate { End::Duplicate } else { End::Delivered };
-        let text = if landed.duplicate { "the list has this mail already" } else { "" };
+        let text = if landed.duplicate { "the list has this mail already" } else { landed.allowed_by.as_str() };
         Route {
             file: decided.plan.source.clone(),
             outcome: end.word().to_owned(),

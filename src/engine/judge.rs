@@ -150,6 +150,7 @@ impl Mill {
                 recipients: accepted.recipients,
                 item: None,
                 library_folder: None,
+                allowed_by: accepted.allowed_by,
                 overwrite: false,
             });
         }

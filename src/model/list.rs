@@ -69,7 +69,7 @@ impl Kind {
 
     /// Attachments become files in a folder tree, rather than things that hang on an item.
     pub const fn is_library(self) -> bool {
-        matches!(self, Self::DocumentLibrary)
+        matches!(self, Self::DocumentLibrary | Self::PictureLibrary | Self::FormLibrary)
     }
 }
 

@@ -8,6 +8,8 @@ pub mod settings;
 
 pub mod list;
 
+pub mod rights;
+
 pub mod plan;
 
 pub mod item;

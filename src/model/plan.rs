@@ -14,6 +14,10 @@ pub struct Accepted {
     pub recipients: Vec<String>,
     /// The member who sent it, else `system`.
     pub created_by: String,
+    /// What let the sender in, for people: `senders = any`, or the entry of `members`.
+    pub allowed_by: String,
+    /// The folder that the recipient's subaddress names.
+    pub folder: Option<String>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -45,6 +49,8 @@ pub struct Delivery {
     pub item: Option<Box<Item>>,
     /// In a library: the folder that the item's files go into.
     pub library_folder: Option<String>,
+    /// What let the sender in, for people.
+    pub allowed_by: String,
     pub overwrite: bool,
 }
 
@@ -154,6 +160,7 @@ pub struct Landed {
     pub recipients: Vec<String>,
     pub item: ItemId,
     pub duplicate: bool,
+    pub allowed_by: String,
     pub paths: Vec<String>,
 }
 

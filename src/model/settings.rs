@@ -20,6 +20,20 @@ pub enum Folders {
     Subject,
 }
 
+/// What becomes of images that a mail shows within its text.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, Encode, Decode)]
+#[serde(rename_all = "lowercase")]
+#[cbor(index_only)]
+pub enum Inline {
+    /// They are kept like other attachments.
+    #[default]
+    #[n(0)]
+    Keep,
+    /// They are left out, and a defect of the item says so.
+    #[n(1)]
+    Skip,
+}
+
 /// Who may send to a list.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, Encode, Decode)]
 #[serde(rename_all = "lowercase")]
@@ -105,6 +119,14 @@ pub struct ListSettings {
     /// File name endings without the dot, or media types.
     #[n(14)]
     pub blocked_types: Vec<String>,
+    #[n(15)]
+    pub inline: Inline,
+    /// Discussion boards: a reply that names no other mail belongs to a discussion of its topic that is at most so many days away.
+    #[n(16)]
+    pub topic_days: u32,
+    /// Calendars: mail without an invitation becomes an event at its date.
+    #[n(17)]
+    pub mail_as_event: bool,
 }
 
 impl Default for ListSettings {
@@ -125,6 +147,9 @@ impl Default for ListSettings {
             max_size: Size(0),
             max_attachment_size: Size(0),
             blocked_types: Vec::new(),
+            inline: Inline::Keep,
+            topic_days: 30,
+            mail_as_event: false,
         }
     }
 }

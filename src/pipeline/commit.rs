@@ -84,7 +84,7 @@ impl<'s> GroupBuilder<'s> {
         std::mem::take(&mut self.decided)
     }
 
-    fn deliver(&mut self, plan: &Plan, delivery: Delivery, tally: &mut Decided) -> Result<(), StoreError> {
+    fn deliver(&mut self, plan: &Plan, mut delivery: Delivery, tally: &mut Decided) -> Result<(), StoreError> {
         let Some(mail_id) = plan.mail_id else { return Ok(()) };
         let list = delivery.list;
         let known = match self.overlay.ledger.get(&(mail_id, list)) {
@@ -96,11 +96,17 @@ impl<'s> GroupBuilder<'s> {
             // Under its own claim it is what a crash left unsettled, and counts as delivered now.
             let duplicate = entry.claim != plan.claim;
             let recipients = delivery.recipients;
-            tally.landed.push(Landed { list, recipients, item: entry.item, duplicate, paths: Vec::new() });
+            tally.landed.push(Landed {
+                list,
+                recipients,
+                item: entry.item,
+                duplicate,
+                allowed_by: delivery.allowed_by,
+                paths: Vec::new(),
+            });
             return Ok(());
         }
-        let Some(item) = delivery.item else { return Ok(()) };
-        let mut item = *item;
+        let Some(mut item) = delivery.item.take() else { return Ok(()) };
         let id = ItemId(self.next(Counter::Item(list))?);
         if let Some(folder) = &delivery.library_folder {
             self.file_away(list, id, folder, delivery.overwrite, &mut item)?;
@@ -117,8 +123,9 @@ impl<'s> GroupBuilder<'s> {
         tally.items += 1;
         tally.attachments += item.attachments.len() as u64;
         let paths = item.files().filter_map(|file| file.path.clone()).collect();
-        tally.landed.push(Landed { list, recipients: delivery.recipients, item: id, duplicate: false, paths });
-        self.group.writes.push(Write::Item(list, id, Box::new(item)));
+        let Delivery { recipients, allowed_by, .. } = delivery;
+        tally.landed.push(Landed { list, recipients, item: id, duplicate: false, allowed_by, paths });
+        self.group.writes.push(Write::Item(list, id, item));
         Ok(())
     }
 

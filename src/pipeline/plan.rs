@@ -2,16 +2,17 @@
 //! what the store holds, are given later by the committer.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
 use crate::model::item::{Attachment, Item};
-use crate::model::list::List;
+use crate::model::list::{Kind, List};
 use crate::model::mail::{BlobHash, ClaimId, Mail, MailId, Part};
 use crate::model::names;
 use crate::model::plan::{Accepted, Blob, Delivery, Plan, Routed};
-use crate::model::settings::Folders;
+use crate::model::settings::{Folders, Inline};
 
 /// What is known of a mail besides its content.
 #[derive(Clone, Debug)]
@@ -31,11 +32,20 @@ pub type Decode = for<'r, 'p> fn(&'p Part<'r>) -> Cow<'r, [u8]>;
 /// Plans all deliveries of a mail.
 pub fn plan(facts: Facts, mail: &Mail<'_>, routed: Routed, decode: Decode) -> Plan {
     let mut files = Files { mail, decode, parts: vec![None; mail.parts.len()], original: None };
-    let deliveries = routed.accepted.into_iter().map(|accepted| deliver(&facts, mail, accepted, &mut files)).collect();
+    let deliveries: Vec<Delivery> =
+        routed.accepted.into_iter().map(|accepted| deliver(&facts, mail, accepted, &mut files)).collect();
     let made = files.parts.into_iter().chain([files.original]).flatten();
     let mut blobs: Vec<Blob> = made.map(|made| made.blob).collect();
     blobs.sort_by_key(|blob| blob.hash);
     blobs.dedup_by_key(|blob| blob.hash);
+    // What was decoded only to be found unwanted is not written.
+    let named: HashSet<BlobHash> = deliveries
+        .iter()
+        .filter_map(|delivery| delivery.item.as_ref())
+        .flat_map(|item| item.files())
+        .map(|file| file.blob)
+        .collect();
+    blobs.retain(|blob| named.contains(&blob.hash));
     Plan {
         claim: facts.claim,
         source: facts.source,
@@ -50,7 +60,7 @@ pub fn plan(facts: Facts, mail: &Mail<'_>, routed: Routed, decode: Decode) -> Pl
 }
 
 fn deliver(facts: &Facts, mail: &Mail<'_>, accepted: Accepted, files: &mut Files<'_, '_>) -> Delivery {
-    let Accepted { list, recipients, created_by } = accepted;
+    let Accepted { list, recipients, created_by, allowed_by, folder } = accepted;
     let mut defects = mail.defects.clone();
     let attachments = files.attachments(&list, &mut defects);
     let original = list.settings.save_original.then(|| files.original());
@@ -78,14 +88,19 @@ fn deliver(facts: &Facts, mail: &Mail<'_>, accepted: Accepted, files: &mut Files
     Delivery {
         list: list.id,
         recipients,
-        library_folder: list.kind.is_library().then(|| folder(&list, facts, mail)),
+        library_folder: list.kind.is_library().then(|| library_folder(&list, folder.as_deref(), facts, mail)),
+        allowed_by,
         overwrite: list.settings.overwrite,
         item: Some(Box::new(item)),
     }
 }
 
-/// The folder of a library that this mail's files go into; empty for the root.
-fn folder(list: &List, facts: &Facts, mail: &Mail<'_>) -> String {
+/// The folder of a library that this mail's files go into; empty for the root. A subaddress is the wish of whoever sent it and
+/// comes first.
+fn library_folder(list: &List, wished: Option<&str>, facts: &Facts, mail: &Mail<'_>) -> String {
+    if let Some(wished) = wished {
+        return names::clean(&one_name(wished), "folder");
+    }
     match list.settings.folders {
         Folders::Root => String::new(),
         Folders::Sender => names::clean(&one_name(&facts.sender.to_lowercase()), "unknown sender"),
@@ -150,7 +165,15 @@ impl Files<'_, '_> {
                 defects.push(format!("blocked-type: {name}"));
                 continue;
             }
+            if part.inline && list.settings.inline == Inline::Skip && part.content_type.starts_with("image/") {
+                defects.push(format!("inline-skipped: {name}"));
+                continue;
+            }
             let made = self.part(index, part);
+            if let Some(unwanted) = unwanted(list.kind, &made.blob.bytes) {
+                defects.push(format!("{unwanted}: {name}"));
+                continue;
+            }
             let size = made.blob.bytes.len() as u64;
             if list.settings.max_attachment_size.is_exceeded_by(size) {
                 defects.push(format!("attachment-too-large: {name} ({size} bytes)"));
@@ -188,6 +211,23 @@ impl Files<'_, '_> {
     }
 }
 
+/// What a library of one sort of files says of a file of another sort. Judged by content: what a sender claims is no evidence.
+fn unwanted(kind: Kind, bytes: &[u8]) -> Option<&'static str> {
+    match kind {
+        Kind::PictureLibrary if !infer::is_image(bytes) => Some("not-an-image"),
+        Kind::FormLibrary if !is_xml(bytes) => Some("not-xml"),
+        _ => None,
+    }
+}
+
+/// Starts with an XML declaration (XML 1.0 section 2.8), which every form has, in UTF-8 or UTF-16 (appendix F).
+fn is_xml(bytes: &[u8]) -> bool {
+    let text: Vec<u8> = bytes.iter().take(512).copied().filter(|byte| *byte != 0).collect();
+    let is_start = |byte: &u8| !matches!(byte, 0xef | 0xbb | 0xbf | 0xfe | 0xff) && !byte.is_ascii_whitespace();
+    let start = text.iter().position(is_start);
+    start.and_then(|start| text.get(start..)).is_some_and(|text| text.starts_with(b"<?xml"))
+}
+
 /// Blocked by file name ending or by media type.
 fn is_blocked(list: &List, part: &Part<'_>, name: &str) -> bool {
     let extension = names::extension(name);
@@ -201,7 +241,7 @@ fn is_blocked(list: &List, part: &Part<'_>, name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::list::{Kind, ListId};
+    use crate::model::list::ListId;
     use crate::model::mail::TransferEncoding;
     use crate::model::settings::{ListSettings, Size};
 
@@ -234,8 +274,13 @@ mod tests {
             sender: "Ann@a.example".to_owned(),
             received: 0,
         };
-        let accepted =
-            vec![Accepted { list, recipients: vec!["x@l.example".to_owned()], created_by: "system".to_owned() }];
+        let accepted = vec![Accepted {
+            list,
+            recipients: vec!["x@l.example".to_owned()],
+            created_by: "system".to_owned(),
+            allowed_by: String::new(),
+            folder: None,
+        }];
         plan(facts, &mail, Routed { accepted, failures: vec![] }, |part| Cow::Borrowed(part.raw))
     }
 
@@ -277,6 +322,41 @@ mod tests {
         assert_eq!(folder(Folders::Sender).as_deref(), Some("ann@a.example"));
         assert_eq!(folder(Folders::Subject).as_deref(), Some("a_b"));
         assert_eq!(planned(Kind::Blog, |_| ()).deliveries[0].library_folder, None);
+    }
+
+    #[test]
+    fn a_picture_library_takes_images_and_a_form_library_xml_by_content_not_by_claim() {
+        let kept = |kind, bytes: &[u8]| unwanted(kind, bytes).is_none();
+        assert!(kept(Kind::PictureLibrary, b"\x89PNG\r\n\x1a\n"));
+        assert!(!kept(Kind::PictureLibrary, b"%PDF-1.7"));
+        assert!(kept(Kind::FormLibrary, b"\xef\xbb\xbf  <?xml version='1.0'?>"));
+        assert!(kept(Kind::FormLibrary, b"\xff\xfe<\0?\0x\0m\0l\0"));
+        assert!(!kept(Kind::FormLibrary, b"<html>"));
+        assert!(kept(Kind::DocumentLibrary, b""));
+        let plan = planned(Kind::PictureLibrary, |_| ());
+        assert_eq!(item(&plan).defects, ["not-an-image: r.pdf", "not-an-image: R.PDF", "not-an-image: x.exe"]);
+        assert!(item(&plan).attachments.is_empty());
+        assert!(plan.blobs.is_empty());
+    }
+
+    #[test]
+    fn a_subaddress_names_the_folder_whatever_the_list_says() {
+        let list = List {
+            id: ListId(1),
+            name: "x".to_owned(),
+            kind: Kind::DocumentLibrary,
+            settings: ListSettings::default(),
+        };
+        let facts = Facts {
+            claim: ClaimId { batch: 1, number: 1 },
+            source: "x.eml".to_owned(),
+            size: 1,
+            mail_id: MailId::of(b"x"),
+            sender: "ann@a.example".to_owned(),
+            received: 0,
+        };
+        assert_eq!(library_folder(&list, Some("a/../b"), &facts, &Mail::default()), "a_.._b");
+        assert_eq!(library_folder(&list, Some(".."), &facts, &Mail::default()), "folder");
     }
 
     #[test]

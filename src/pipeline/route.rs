@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::directory::Directory;
+use crate::directory::{Directory, Target};
 use crate::model::list::List;
 use crate::model::mail::{Envelope, Mail};
 use crate::model::outcome::Reason;
@@ -23,22 +23,24 @@ pub fn route(envelope: &Envelope, mail: &Mail<'_>, size: u64, directory: &Direct
             routed.refuse(recipient, Reason::Loop, Reason::Loop.text().to_owned());
             continue;
         }
-        let Some(list) = directory.find(recipient) else {
+        let Some(Target { list, folder }) = directory.find(recipient) else {
             routed.refuse(recipient, Reason::UnknownAddress, unknown(recipient, directory));
             continue;
         };
         if let Some(known) = routed.accepted.iter_mut().find(|accepted| accepted.list.id == list.id) {
             known.recipients.push(recipient.clone());
+            // One delivery goes to one place: the first recipient that names a folder says where.
+            known.folder = known.folder.take().or(folder);
             continue;
         }
         match judge(list, sender, mail, size, groups) {
-            Ok(created_by) => {
-                routed.accepted.push(Accepted {
-                    list: Arc::clone(list),
-                    recipients: vec![recipient.clone()],
-                    created_by,
-                });
-            }
+            Ok(allowed) => routed.accepted.push(Accepted {
+                list: Arc::clone(list),
+                recipients: vec![recipient.clone()],
+                created_by: allowed.created_by,
+                allowed_by: allowed.by,
+                folder,
+            }),
             Err((reason, text)) => routed.refuse(recipient, reason, text),
         }
     }
@@ -49,10 +51,14 @@ pub fn route(envelope: &Envelope, mail: &Mail<'_>, size: u64, directory: &Direct
 pub fn import(list: &Arc<List>, envelope: &Envelope, mail: &Mail<'_>, groups: &Groups) -> Routed {
     let sender = sender_of(envelope, mail);
     let created_by = member(list, sender, groups).map_or_else(|| SYSTEM.to_owned(), |_| sender.to_lowercase());
-    Routed {
-        accepted: vec![Accepted { list: Arc::clone(list), recipients: envelope.recipients.clone(), created_by }],
-        failures: Vec::new(),
-    }
+    let accepted = Accepted {
+        list: Arc::clone(list),
+        recipients: envelope.recipients.clone(),
+        created_by,
+        allowed_by: "imported".to_owned(),
+        folder: None,
+    };
+    Routed { accepted: vec![accepted], failures: Vec::new() }
 }
 
 const SYSTEM: &str = "system";
@@ -70,8 +76,14 @@ fn unknown(recipient: &str, directory: &Directory) -> String {
     }
 }
 
+/// A list takes the mail: on whose account, and what let it in.
+struct Allowed {
+    created_by: String,
+    by: String,
+}
+
 /// The policy of one list, in the order in which people would ask.
-fn judge(list: &List, sender: &str, mail: &Mail<'_>, size: u64, groups: &Groups) -> Result<String, (Reason, String)> {
+fn judge(list: &List, sender: &str, mail: &Mail<'_>, size: u64, groups: &Groups) -> Result<Allowed, (Reason, String)> {
     let settings = &list.settings;
     let name = &list.name;
     if !settings.receive {
@@ -85,8 +97,8 @@ fn judge(list: &List, sender: &str, mail: &Mail<'_>, size: u64, groups: &Groups)
         return Err((Reason::SenderNotAllowed, format!("list {name} takes no automatic mail (Auto-Submitted)")));
     }
     match (member(list, sender, groups), settings.senders) {
-        (Some(_), _) => Ok(sender.to_lowercase()),
-        (None, Senders::Any) => Ok(SYSTEM.to_owned()),
+        (Some(entry), _) => Ok(Allowed { created_by: sender.to_lowercase(), by: format!("member {entry}") }),
+        (None, Senders::Any) => Ok(Allowed { created_by: SYSTEM.to_owned(), by: "senders = any".to_owned() }),
         (None, Senders::Members) => {
             Err((Reason::SenderNotAllowed, format!("{sender} is not among the members of list {name}")))
         }

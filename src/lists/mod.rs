@@ -1,7 +1,8 @@
 //! Making, changing and deleting lists: the rules that keep addresses unique and settings sensible. Changes take effect at once:
 //! the next mail that is routed sees the new directory.
 
-use std::path::Path;
+mod apply;
+
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::directory::{Current, Directory, RESERVED, addresses_of};
@@ -9,6 +10,8 @@ use crate::model::item::BlobEntry;
 use crate::model::list::{ItemId, Kind, List, ListId, UnknownKind};
 use crate::model::settings::{ListSettings, SettingError};
 use crate::store::{Counter, ListStore, StoreError, Write};
+
+pub use apply::Applied;
 
 /// A change that is refused, and what to do about it.
 #[derive(Debug, thiserror::Error)]
@@ -35,8 +38,10 @@ pub enum ListError {
     Setting(#[from] SettingError),
     #[error(transparent)]
     Kind(#[from] UnknownKind),
-    #[error("{file}: {cause}")]
-    File { file: String, cause: String },
+    #[error("{file}:{line}: {cause}")]
+    File { file: String, line: usize, cause: String },
+    #[error("{who} may not change {what} of list `{list}`: {why}")]
+    NotAllowed { who: String, what: String, list: String, why: &'static str },
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -75,7 +80,7 @@ impl Lists<'_> {
         let number = self.store.counter(Counter::List)?;
         let id = ListId(u32::try_from(number).map_err(|_| StoreError::Backend("list numbers are used up".to_owned()))?);
         let list = List { id, name: name.to_owned(), kind, settings };
-        self.check(&list)?;
+        check(&list, &self.others(list.id))?;
         self.write(vec![Write::Counter(Counter::List, number + 1), Write::List(Box::new(list))])?;
         self.find(name)
     }
@@ -88,7 +93,7 @@ impl Lists<'_> {
         let _writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
         let mut list = (*self.find(name)?).clone();
         change(&mut list.settings)?;
-        self.check(&list)?;
+        check(&list, &self.others(list.id))?;
         self.write(vec![Write::List(Box::new(list))])?;
         self.find(name)
     }
@@ -135,23 +140,31 @@ impl Lists<'_> {
         self.load()
     }
 
-    /// What must hold of a list among the others.
-    fn check(&self, list: &List) -> Result<(), ListError> {
+    fn others(&self, id: ListId) -> Vec<List> {
         let directory = self.current.get();
-        let mut seen = Vec::new();
-        for address in addresses_of(list) {
-            let folded = address.to_lowercase();
-            check_address(address)?;
-            if let Some(other) = directory.taken_by(address, Some(list.id)) {
-                return Err(ListError::Taken { address: address.clone(), list: other.name.clone() });
-            }
-            if seen.contains(&folded) {
-                return Err(ListError::Taken { address: address.clone(), list: list.name.clone() });
-            }
-            seen.push(folded);
-        }
-        if list.settings.address.is_empty() { Err(ListError::NoAddress) } else { Ok(()) }
+        directory.all().into_iter().filter(|list| list.id != id).map(|list| (**list).clone()).collect()
     }
+}
+
+/// What must hold of a list among the others.
+fn check(list: &List, others: &[List]) -> Result<(), ListError> {
+    if list.settings.address.is_empty() {
+        return Err(ListError::NoAddress);
+    }
+    let mut seen: Vec<String> = Vec::new();
+    for address in addresses_of(list) {
+        check_address(address)?;
+        let folded = address.to_lowercase();
+        let has_it = |other: &&List| addresses_of(other).any(|taken| taken.to_lowercase() == folded);
+        if let Some(other) = others.iter().find(has_it) {
+            return Err(ListError::Taken { address: address.clone(), list: other.name.clone() });
+        }
+        if seen.contains(&folded) {
+            return Err(ListError::Taken { address: address.clone(), list: list.name.clone() });
+        }
+        seen.push(folded);
+    }
+    Ok(())
 }
 
 fn check_name(name: &str) -> Result<(), ListError> {
@@ -173,57 +186,4 @@ fn check_address(address: &str) -> Result<(), ListError> {
         return Err(ListError::Reserved(address.to_owned()));
     }
     Ok(())
-}
-
-/// What `list apply` did with one list.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
-pub struct Applied {
-    pub list: String,
-    pub change: &'static str,
-}
-
-impl Lists<'_> {
-    /// Makes the lists be as the file says. Each table is a list: `[news]`, with `kind` and any settings; settings that are not
-    /// named get their defaults, lists that are not named stay as they are. All is checked before anything is written.
-    pub fn apply(&self, file: &Path, text: &str) -> Result<Vec<Applied>, ListError> {
-        let fail = |cause: String| ListError::File { file: file.display().to_string(), cause };
-        let tables: toml::Table = toml::from_str(text).map_err(|error| fail(error.to_string().trim().to_owned()))?;
-        let mut wanted = Vec::new();
-        for (name, table) in tables {
-            let toml::Value::Table(mut table) = table else {
-                return Err(fail(format!("`{name}` is not a table: write [{name}]")));
-            };
-            let kind = match table.remove("kind") {
-                Some(toml::Value::String(word)) => {
-                    word.parse().map_err(|error: UnknownKind| fail(format!("[{name}]: {error}")))?
-                }
-                _ => return Err(fail(format!("[{name}]: `kind` is missing, for example kind = \"announcements\""))),
-            };
-            let mut settings = ListSettings::default();
-            for (key, value) in table {
-                settings.set(&key, value).map_err(|error| fail(format!("[{name}]: {error}")))?;
-            }
-            wanted.push((name, kind, settings));
-        }
-        wanted.into_iter().map(|(name, kind, settings)| self.apply_one(&name, kind, settings)).collect()
-    }
-
-    fn apply_one(&self, name: &str, kind: Kind, settings: ListSettings) -> Result<Applied, ListError> {
-        let applied = |change| Ok(Applied { list: name.to_owned(), change });
-        let Ok(list) = self.find(name) else {
-            self.create(name, kind, settings)?;
-            return applied("created");
-        };
-        if list.kind != kind {
-            return Err(ListError::KindFixed { list: list.name.clone(), has: list.kind, wanted: kind });
-        }
-        if list.settings == settings {
-            return applied("unchanged");
-        }
-        self.set(name, |current| {
-            *current = settings;
-            Ok(())
-        })?;
-        applied("changed")
-    }
 }
