@@ -136,6 +136,9 @@ pub struct Limits {
     pub depth: usize,
     /// Parts of one mail.
     pub parts: usize,
+    /// A command hook may take so long.
+    #[serde(deserialize_with = "duration")]
+    pub hook_time: Duration,
     /// Mail is deferred while the store's disk has less room than this.
     #[serde(deserialize_with = "size")]
     pub store_reserve: u64,
@@ -195,6 +198,7 @@ impl Default for Limits {
             mail_bytes: 256 << 20,
             depth: 64,
             parts: 1000,
+            hook_time: Duration::from_secs(10),
             store_reserve: 64 << 20,
         }
     }
@@ -401,6 +405,7 @@ drop_folder = "drop"
 # mail_bytes = "256MiB"          # a larger mail is refused as too-large
 # depth = 64                     # multiparts within multiparts; deeper ones are kept whole, with a defect
 # parts = 1000                   # parts of one mail; the rest stays in the last part, with a defect
+# hook_time = "10s"              # a list's command hook may take so long
 # store_reserve = "64MiB"        # mail is deferred (store-full) while the store's disk has less room
 
 [smtp]

@@ -11,7 +11,8 @@ use serde::{Deserialize, Serialize};
 use super::console::Console;
 use super::desk::Desk;
 use super::exit::{Exit, Failure};
-use super::{items, view};
+use super::items;
+use crate::engine::view;
 use crate::model::item::Attachment;
 use crate::model::list::List;
 use crate::model::mail::BlobHash;
@@ -55,7 +56,7 @@ impl Export {
             return write_tree(desk, &list, to, console);
         }
         items::each_item(desk, &list, |id, item| {
-            console.json(&view::item(&list, id, &item))?;
+            console.json(&view::item(&list, Some(id), &item, None))?;
             Ok(true)
         })?;
         Ok(Exit::Good)

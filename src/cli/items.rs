@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::console::{Console, column, plain};
 use super::desk::Desk;
 use super::exit::{Exit, Failure};
-use super::view;
+use crate::engine::view;
 use crate::model::item::Item;
 use crate::model::list::{ItemId, List};
 use crate::model::units;
@@ -69,7 +69,7 @@ impl Items {
             }
             left -= 1;
             if self.json {
-                console.json(&view::item(&list, id, &item))?;
+                console.json(&view::item(&list, Some(id), &item, None))?;
             } else {
                 console.line(&row(id, &item))?;
             }
@@ -107,7 +107,7 @@ impl Show {
     pub fn answer(&self, desk: &Desk, console: &mut Console) -> Result<Exit, Failure> {
         let (list, item) = find(desk, &self.list, self.id)?;
         if self.json {
-            console.json(&view::item(&list, ItemId(self.id), &item))?;
+            console.json(&view::item(&list, Some(ItemId(self.id)), &item, None))?;
             return Ok(Exit::Good);
         }
         let from = item.from.as_ref().map(|from| match &from.name {

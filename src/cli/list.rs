@@ -52,7 +52,7 @@ pub struct Set {
     name: String,
     #[arg(required = true, value_name = "KEY=VALUE")]
     settings: Vec<String>,
-    /// Act for this address: it must be among the list's owners, who may change all but address, aliases and owners
+    /// Act for this address: it must be among the list's owners, who may change all but address, aliases, owners and hooks
     #[arg(long = "as", value_name = "ADDRESS")]
     acting_for: Option<String>,
     #[arg(long)]

@@ -13,8 +13,6 @@ mod talk;
 
 mod sheet;
 
-mod view;
-
 mod init;
 
 mod run;

@@ -62,10 +62,14 @@ impl Run {
         drop(drawing);
         let exit = sheet::report(&result, self.json, console);
         console.flush()?;
+        desk.mill.drain_outbox(OUTBOX_TIME)?;
         desk.close();
         exit
     }
 }
+
+/// What is left in the outbox after so long is left to the next run.
+const OUTBOX_TIME: Duration = Duration::from_secs(10);
 
 /// `incoming.enabled = false`: nothing is done, and that is said.
 pub fn say_disabled(config: &Config, json: bool, console: &mut Console) -> Result<Exit, Failure> {

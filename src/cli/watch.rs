@@ -55,6 +55,7 @@ impl Watch {
         if let Err(error) = tell_of_files(&desk.mill.config.incoming.drop_folder, wake) {
             tracing::warn!(%error, "no news of new files; the folder is looked at every {}", self.every);
         }
+        empty_outbox(&desk);
         let exit = self.keep_going(&desk, every, &woken, console);
         desk.close();
         exit
@@ -105,6 +106,21 @@ fn next_wait(last: Duration, every: Duration, config: &Config, result: &crate::e
         return every.min(config.incoming.settle_time.max(Duration::from_millis(200)));
     }
     every
+}
+
+/// Webhooks are told beside the batches.
+fn empty_outbox(desk: &Arc<Desk>) {
+    const PAUSE: Duration = Duration::from_secs(1);
+    let desk = Arc::downgrade(desk);
+    std::thread::spawn(move || {
+        while let Some(desk) = desk.upgrade().filter(|desk| !desk.is_stopped()) {
+            if let Err(error) = desk.mill.drain_outbox(Duration::from_secs(10)) {
+                tracing::warn!(%error, "the outbox cannot be emptied");
+            }
+            drop(desk);
+            std::thread::sleep(PAUSE);
+        }
+    });
 }
 
 /// Wakes the loop when a file is closed after writing or renamed into the folder (inotify(7); local file systems only).

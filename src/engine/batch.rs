@@ -21,7 +21,7 @@ use crate::import_source::Found;
 use crate::model::list::List;
 use crate::model::mail::ClaimId;
 use crate::model::outcome::{End, Problem, Reason, Sheet};
-use crate::model::plan::{Decided, Plan};
+use crate::model::plan::{Decided, Landed, Plan};
 use crate::pipeline::commit::GroupBuilder;
 use crate::pipeline::settle::settlement;
 use crate::spool::{Claim, Keep, Settlement, Spool, Taken};
@@ -67,6 +67,8 @@ struct Settling {
     size: u64,
     items: u64,
     attachments: u64,
+    /// What the after hooks are told of.
+    landed: Vec<Landed>,
 }
 
 /// What the threads of one batch share.
@@ -90,6 +92,9 @@ struct Batch<'b> {
 /// Mails are handed to the workers in chunks: each costs one allocation and one wake-up.
 const CHUNK: usize = 16;
 const CHUNK_BYTES: u64 = 256 << 10;
+
+/// Hooks are other people's programs: so many of them run side by side, and no worker waits for one.
+const HOOK_THREADS: usize = 4;
 
 impl Mill {
     /// Runs one batch to its end. Never panics and never returns without a sheet.
@@ -137,15 +142,20 @@ impl Batch<'_> {
     fn run(&self, work: Work<'_>) {
         let limits = &self.mill.config.limits;
         let (judged, to_commit) = crossbeam_channel::unbounded();
+        let (asked, to_ask) = crossbeam_channel::unbounded::<Judged>();
         let (decided, to_settle) = crossbeam_channel::unbounded::<Settling>();
         std::thread::scope(|threads| {
             for _ in 0..limits.settle_threads.max(1) {
                 let to_settle = to_settle.clone();
                 threads.spawn(move || to_settle.iter().for_each(|settling| self.settle(settling)));
             }
+            for _ in 0..HOOK_THREADS {
+                let (to_ask, judged) = (to_ask.clone(), judged.clone());
+                threads.spawn(move || to_ask.iter().for_each(|waiting| self.ask(waiting, &judged)));
+            }
             threads.spawn(move || self.commit_groups(&to_commit, &decided));
             self.mill.pool.in_place_scope(|workers| {
-                let mut feeder = Feeder { batch: self, workers, judged, chunk: Vec::new(), bytes: 0 };
+                let mut feeder = Feeder { batch: self, workers, judged, asked, chunk: Vec::new(), bytes: 0 };
                 if let Err(error) = feeder.feed(work) {
                     self.halt(error);
                 }
@@ -211,6 +221,26 @@ impl Batch<'_> {
             _ => Verdict::NotNow("nothing to read".to_owned()),
         };
         Judged { parcel, verdict }
+    }
+
+    fn is_import(&self) -> bool {
+        matches!(self.policy, Policy::Import(_))
+    }
+
+    /// Hooks are for mail that comes in, not for what an administrator imports.
+    fn has_before(&self, judged: &Judged) -> bool {
+        let Verdict::Plan(plan) = &judged.verdict else { return false };
+        !self.is_import() && Mill::has_before(plan, &self.mill.directory.get())
+    }
+
+    /// Runs on the hook threads.
+    fn ask(&self, mut waiting: Judged, judged: &Sender<Judged>) {
+        if let Verdict::Plan(plan) = &mut waiting.verdict {
+            self.mill.ask_before(plan, &self.mill.directory.get());
+        }
+        // The committer lives until every sender is gone.
+        let _ = judged.send(waiting);
+        self.judging.fetch_sub(1, Ordering::Release);
     }
 
     /// The committer: gathers plans into groups, ends a group by count, bytes or age, or when nothing else is under way.
@@ -308,6 +338,7 @@ impl Batch<'_> {
             size: decided.plan.size,
             items: decided.items,
             attachments: decided.attachments,
+            landed: if self.is_import() { Vec::new() } else { self.mill.to_tell_after(decided) },
             parcel,
         };
         self.hand_on(settling, to_settle);
@@ -328,8 +359,16 @@ impl Batch<'_> {
     }
 
     fn leave(&self, parcel: Parcel, end: End, problems: Vec<Problem>, decided: &Sender<Settling>) {
-        let settling =
-            Settling { parcel, settlement: Settlement::Leave, end, problems, size: 0, items: 0, attachments: 0 };
+        let settling = Settling {
+            parcel,
+            settlement: Settlement::Leave,
+            end,
+            problems,
+            size: 0,
+            items: 0,
+            attachments: 0,
+            landed: Vec::new(),
+        };
         self.hand_on(settling, decided);
     }
 
@@ -342,7 +381,8 @@ impl Batch<'_> {
 
     /// Runs on the settling threads: carries out the end of one mail and counts it.
     fn settle(&self, settling: Settling) {
-        let Settling { parcel, settlement, mut end, problems, size, items, attachments } = settling;
+        let Settling { parcel, settlement, mut end, problems, size, items, attachments, landed } = settling;
+        self.mill.tell_after(&landed);
         if let (Some(claim), Some(spool)) = (parcel.claim, &self.spool)
             && let Err(error) = spool.settle(claim, settlement)
         {
@@ -402,6 +442,8 @@ struct Feeder<'f, 's> {
     batch: &'s Batch<'s>,
     workers: &'f rayon::Scope<'s>,
     judged: Sender<Judged>,
+    /// To the threads that ask hooks: a worker never waits for one.
+    asked: Sender<Judged>,
     chunk: Vec<Parcel>,
     bytes: u64,
 }
@@ -512,13 +554,18 @@ impl Feeder<'_, '_> {
         }
         self.bytes = 0;
         let chunk = std::mem::take(&mut self.chunk);
-        let (batch, judged) = (self.batch, self.judged.clone());
+        let (batch, judged, asked) = (self.batch, self.judged.clone(), self.asked.clone());
         batch.judging.fetch_add(chunk.len() as u64, Ordering::Release);
         self.workers.spawn(move |_| {
             for parcel in chunk {
-                // The committer lives until every sender is gone.
-                let _ = judged.send(batch.judge(parcel));
-                batch.judging.fetch_sub(1, Ordering::Release);
+                let done = batch.judge(parcel);
+                // Receivers live until every sender is gone.
+                if batch.has_before(&done) {
+                    let _ = asked.send(done);
+                } else {
+                    let _ = judged.send(done);
+                    batch.judging.fetch_sub(1, Ordering::Release);
+                }
             }
         });
     }

@@ -106,6 +106,10 @@ impl Mill {
         let facts = Facts { claim: id, source, size, mail_id, sender: envelope.sender, received };
         let (known, fresh) = self.split_known(mail_id, routed)?;
         let mut plan = plan::plan(facts, &mail, fresh, parse::decode);
+        if matches!(policy, Policy::Import(_)) {
+            // Hooks are for mail that comes in.
+            plan.deliveries.iter_mut().for_each(|delivery| delivery.webhook = None);
+        }
         plan.deliveries.extend(known);
         Ok(plan)
     }
@@ -152,6 +156,7 @@ impl Mill {
                 library_folder: None,
                 allowed_by: accepted.allowed_by,
                 overwrite: false,
+                webhook: None,
             });
         }
         Ok((known, fresh))

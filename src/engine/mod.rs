@@ -11,6 +11,12 @@ mod dry_run;
 
 mod upkeep;
 
+mod hooks;
+
+mod outbox;
+
+pub mod view;
+
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;

@@ -139,6 +139,28 @@ pub struct LedgerEntry {
     pub time: i64,
 }
 
+/// A webhook that has not been told yet.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct OutboxEntry {
+    #[n(0)]
+    pub list: ListId,
+    #[n(1)]
+    pub item: ItemId,
+    #[n(2)]
+    pub url: String,
+    #[n(3)]
+    pub attempts: u32,
+    /// Not before, seconds since 1970, UTC.
+    #[n(4)]
+    pub next: i64,
+    #[n(5)]
+    pub created: i64,
+    #[n(6)]
+    pub mail: MailId,
+    #[n(7)]
+    pub claim: ClaimId,
+}
+
 /// Something else that happened to a mail: it was refused, damaged, a duplicate, retried, discarded.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub struct JournalEntry {

@@ -52,6 +52,8 @@ pub struct Delivery {
     /// What let the sender in, for people.
     pub allowed_by: String,
     pub overwrite: bool,
+    /// The URL that is told of the new item.
+    pub webhook: Option<String>,
 }
 
 /// One recipient, or the whole file when there is none, that is not delivered.

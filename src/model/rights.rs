@@ -19,15 +19,18 @@ pub enum Action {
     /// `address` and `aliases`: names that are unique in the whole farm.
     ChangeAddress,
     ChangeOwners,
+    /// `before`, `after` and `webhook`: what they run or reach, they run and reach as mailmill.
+    ChangeHooks,
     CreateList,
     DeleteList,
 }
 
 /// Role, action, and why not. What is not in the table is allowed to nobody but the administrator.
-const TABLE: [(Role, Action, Option<&str>); 5] = [
+const TABLE: [(Role, Action, Option<&str>); 6] = [
     (Role::Owner, Action::ChangeSettings, None),
     (Role::Owner, Action::ChangeAddress, Some("addresses are unique in the farm and are given by the administrator")),
     (Role::Owner, Action::ChangeOwners, Some("owners are named by the administrator")),
+    (Role::Owner, Action::ChangeHooks, Some("hooks run as mailmill and are set by the administrator")),
     (Role::Owner, Action::CreateList, Some("lists are made by the administrator")),
     (Role::Owner, Action::DeleteList, Some("lists are deleted by the administrator")),
 ];
@@ -55,6 +58,7 @@ pub fn action_of(key: &str) -> Action {
     match key {
         "address" | "aliases" => Action::ChangeAddress,
         "owners" => Action::ChangeOwners,
+        "before" | "after" | "webhook" => Action::ChangeHooks,
         _ => Action::ChangeSettings,
     }
 }
@@ -69,7 +73,7 @@ mod tests {
             assert_eq!(may(Role::Owner, action_of(key)), Ok(()));
             assert!(may(Role::Other, action_of(key)).is_err());
         }
-        for key in ["address", "aliases", "owners"] {
+        for key in ["address", "aliases", "owners", "before", "after", "webhook"] {
             assert!(may(Role::Owner, action_of(key)).is_err(), "{key}");
             assert_eq!(may(Role::Administrator, action_of(key)), Ok(()));
         }

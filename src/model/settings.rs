@@ -127,6 +127,15 @@ pub struct ListSettings {
     /// Calendars: mail without an invitation becomes an event at its date.
     #[n(17)]
     pub mail_as_event: bool,
+    /// A command and its arguments that is asked before an item is stored, and may refuse it.
+    #[n(18)]
+    pub before: Vec<String>,
+    /// A command and its arguments that is told after an item was stored.
+    #[n(19)]
+    pub after: Vec<String>,
+    /// A URL that every new item is posted to.
+    #[n(20)]
+    pub webhook: String,
 }
 
 impl Default for ListSettings {
@@ -150,6 +159,9 @@ impl Default for ListSettings {
             inline: Inline::Keep,
             topic_days: 30,
             mail_as_event: false,
+            before: Vec::new(),
+            after: Vec::new(),
+            webhook: String::new(),
         }
     }
 }

@@ -5,7 +5,9 @@
 use std::collections::HashMap;
 
 use crate::directory::Directory;
-use crate::model::item::{Attachment, BlobEntry, FileVersion, Item, JournalEntry, LedgerEntry, LibraryFile};
+use crate::model::item::{
+    Attachment, BlobEntry, FileVersion, Item, JournalEntry, LedgerEntry, LibraryFile, OutboxEntry,
+};
 use crate::model::list::{ItemId, ListId};
 use crate::model::mail::{BlobHash, MailId};
 use crate::model::names;
@@ -122,6 +124,20 @@ impl<'s> GroupBuilder<'s> {
         }
         tally.items += 1;
         tally.attachments += item.attachments.len() as u64;
+        if let Some(url) = &delivery.webhook {
+            let number = self.next(Counter::Outbox)?;
+            let entry = OutboxEntry {
+                list,
+                item: id,
+                url: url.clone(),
+                attempts: 0,
+                next: self.now,
+                created: self.now,
+                mail: mail_id,
+                claim: plan.claim,
+            };
+            self.group.writes.push(Write::Outbox(number, Box::new(entry)));
+        }
         let paths = item.files().filter_map(|file| file.path.clone()).collect();
         let Delivery { recipients, allowed_by, .. } = delivery;
         tally.landed.push(Landed { list, recipients, item: id, duplicate: false, allowed_by, paths });

@@ -91,6 +91,7 @@ fn deliver(facts: &Facts, mail: &Mail<'_>, accepted: Accepted, files: &mut Files
         library_folder: list.kind.is_library().then(|| library_folder(&list, folder.as_deref(), facts, mail)),
         allowed_by,
         overwrite: list.settings.overwrite,
+        webhook: Some(list.settings.webhook.clone()).filter(|url| !url.is_empty()),
         item: Some(Box::new(item)),
     }
 }

@@ -11,6 +11,7 @@
 //! journal     mail:32 number:8                         JournalEntry
 //! message_ids blake3(Message-ID)[..16] mail:32         nothing
 //! batches     batch:8                                  Sheet, as JSON (what `history --json` prints)
+//! outbox      number:8                                OutboxEntry
 //! counters    kind:1 [list:4]                          the next number:8
 //! ```
 
@@ -69,6 +70,7 @@ pub fn counter(counter: Counter) -> Vec<u8> {
         Counter::List => vec![2],
         Counter::Blob => vec![3],
         Counter::Journal => vec![5],
+        Counter::Outbox => vec![6],
         Counter::Item(list) => join::<5>(&[4], &list.0.to_be_bytes()).to_vec(),
     }
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use super::{Counter, Group, ListStore, Receipt, StoreError, Write};
-use crate::model::item::{BlobEntry, Item, JournalEntry, LedgerEntry, LibraryFile};
+use crate::model::item::{BlobEntry, Item, JournalEntry, LedgerEntry, LibraryFile, OutboxEntry};
 use crate::model::list::{ItemId, List, ListId};
 use crate::model::mail::{BlobHash, MailId};
 use crate::model::names;
@@ -24,6 +24,7 @@ struct Tables {
     journal: BTreeMap<(MailId, u64), JournalEntry>,
     message_ids: BTreeSet<(String, MailId)>,
     sheets: BTreeMap<u64, Sheet>,
+    outbox: BTreeMap<u64, OutboxEntry>,
 }
 
 impl Tables {
@@ -45,6 +46,8 @@ impl Tables {
             Write::Ledger(mail, list, entry) => drop(self.ledger.insert((mail, list), entry)),
             Write::Journal(mail, number, entry) => drop(self.journal.insert((mail, number), *entry)),
             Write::MessageId(id, mail) => drop(self.message_ids.insert((id, mail))),
+            Write::Outbox(id, entry) => drop(self.outbox.insert(id, *entry)),
+            Write::DropOutbox(id) => drop(self.outbox.remove(&id)),
             Write::Sheet(sheet) => drop(self.sheets.insert(sheet.batch, *sheet)),
         }
     }
@@ -133,6 +136,12 @@ impl ListStore for MemoryStore {
         let tables = self.read();
         let entry = tables.blob_index.get(&hash);
         Ok(entry.and_then(|entry| tables.blobs.get(&entry.id)).map(|bytes| bytes.to_vec()))
+    }
+
+    fn outbox(&self, after: u64, limit: usize) -> Result<Vec<(u64, OutboxEntry)>, StoreError> {
+        let tables = self.read();
+        let later = tables.outbox.iter().filter(|(id, _)| **id > after);
+        Ok(later.take(limit).map(|(id, entry)| (*id, entry.clone())).collect())
     }
 
     fn sheets(&self, limit: usize) -> Result<Vec<Sheet>, StoreError> {

@@ -17,7 +17,7 @@ mod conformance;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::model::item::{BlobEntry, Item, JournalEntry, LedgerEntry, LibraryFile};
+use crate::model::item::{BlobEntry, Item, JournalEntry, LedgerEntry, LibraryFile, OutboxEntry};
 use crate::model::list::{ItemId, List, ListId};
 use crate::model::mail::{BlobHash, ClaimId, MailId};
 use crate::model::outcome::Sheet;
@@ -50,6 +50,7 @@ pub enum Counter {
     Blob,
     /// Numbers journal entries, so that none replaces another.
     Journal,
+    Outbox,
     Item(ListId),
 }
 
@@ -72,6 +73,8 @@ pub enum Write {
     /// This Message-ID belongs to this mail.
     MessageId(String, MailId),
     Sheet(Box<Sheet>),
+    Outbox(u64, Box<OutboxEntry>),
+    DropOutbox(u64),
 }
 
 /// What is written together, and the claims that are settled by it.
@@ -133,6 +136,9 @@ pub trait ListStore: Send + Sync {
 
     fn blob_entry(&self, hash: BlobHash) -> Result<Option<BlobEntry>, StoreError>;
     fn blob(&self, hash: BlobHash) -> Result<Option<Vec<u8>>, StoreError>;
+
+    /// At most `limit` webhooks that wait, after the given number, in order.
+    fn outbox(&self, after: u64, limit: usize) -> Result<Vec<(u64, OutboxEntry)>, StoreError>;
 
     /// Newest first.
     fn sheets(&self, limit: usize) -> Result<Vec<Sheet>, StoreError>;

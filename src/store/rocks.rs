@@ -11,12 +11,13 @@ use rocksdb::{
 };
 
 use super::{Counter, Group, ListStore, Receipt, StoreError, Write, keys};
-use crate::model::item::{BlobEntry, Item, JournalEntry, LedgerEntry, LibraryFile};
+use crate::model::item::{BlobEntry, Item, JournalEntry, LedgerEntry, LibraryFile, OutboxEntry};
 use crate::model::list::{ItemId, List, ListId};
 use crate::model::mail::{BlobHash, MailId};
 use crate::model::outcome::Sheet;
 
-const FAMILIES: [&str; 10] = [LISTS, ITEMS, FILES, BLOBS, BLOB_INDEX, LEDGER, JOURNAL, MESSAGE_IDS, BATCHES, COUNTERS];
+const FAMILIES: [&str; 11] =
+    [LISTS, ITEMS, FILES, BLOBS, BLOB_INDEX, LEDGER, JOURNAL, MESSAGE_IDS, BATCHES, COUNTERS, OUTBOX];
 const LISTS: &str = "lists";
 const ITEMS: &str = "items";
 const FILES: &str = "files";
@@ -27,6 +28,7 @@ const JOURNAL: &str = "journal";
 const MESSAGE_IDS: &str = "message_ids";
 const BATCHES: &str = "batches";
 const COUNTERS: &str = "counters";
+const OUTBOX: &str = "outbox";
 
 /// All memtables together. With the cache and the mail in flight this keeps a run below 400 MiB.
 const MEMTABLES: usize = 64 << 20;
@@ -156,6 +158,8 @@ impl RocksStore {
                 batch.put_cf(family(JOURNAL)?, keys::journal(mail, number), keys::encode(&*entry));
             }
             Write::MessageId(id, mail) => batch.put_cf(family(MESSAGE_IDS)?, keys::message_id(&id, mail), []),
+            Write::Outbox(id, entry) => batch.put_cf(family(OUTBOX)?, id.to_be_bytes(), keys::encode(&*entry)),
+            Write::DropOutbox(id) => batch.delete_cf(family(OUTBOX)?, id.to_be_bytes()),
             Write::Sheet(sheet) => {
                 let text = serde_json::to_vec(&*sheet).map_err(|error| StoreError::Backend(error.to_string()))?;
                 batch.put_cf(family(BATCHES)?, sheet.batch.to_be_bytes(), text);
@@ -305,6 +309,17 @@ impl ListStore for RocksStore {
     fn blob(&self, hash: BlobHash) -> Result<Option<Vec<u8>>, StoreError> {
         let Some(entry) = self.blob_entry(hash)? else { return Ok(None) };
         self.db.get_cf(self.family(BLOBS)?, entry.id.to_be_bytes()).map_err(backend)
+    }
+
+    fn outbox(&self, after: u64, limit: usize) -> Result<Vec<(u64, OutboxEntry)>, StoreError> {
+        let mut found = Vec::new();
+        let Some(first) = after.checked_add(1).filter(|_| limit > 0) else { return Ok(found) };
+        self.scan(OUTBOX, &[], &first.to_be_bytes(), |key, value| {
+            let id = keys::read_u64(key).ok_or_else(|| keys::bad_key(OUTBOX))?;
+            found.push((id, keys::decode(OUTBOX, value)?));
+            Ok(found.len() < limit)
+        })?;
+        Ok(found)
     }
 
     fn sheets(&self, limit: usize) -> Result<Vec<Sheet>, StoreError> {

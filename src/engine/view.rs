@@ -1,8 +1,8 @@
-//! An item as `export` and `show --json` print it: the schema of the contract. What is absent is `null` or `[]`, never missing.
+//! An item as `export`, `show --json`, hooks and webhooks have it: the schema of the contract. What is absent is `null` or `[]`, never missing.
 
 use serde::Serialize;
 
-use crate::engine::rfc3339;
+use super::rfc3339;
 use crate::model::item::{Attachment, Item};
 use crate::model::list::{ItemId, List};
 use crate::model::mail::Mailbox;
@@ -10,7 +10,8 @@ use crate::model::mail::Mailbox;
 #[derive(Serialize)]
 pub struct ItemView<'i> {
     list: &'i str,
-    id: u64,
+    /// None before it is stored.
+    id: Option<u64>,
     kind: &'static str,
     source: &'i str,
     title: Option<&'i str>,
@@ -27,7 +28,7 @@ pub struct ItemView<'i> {
     body_html: Option<&'i str>,
     /// Bytes that are not valid text become U+FFFD; `cat` gives them raw.
     headers: String,
-    thread: Option<()>,
+    thread: Option<ThreadView>,
     event: Option<()>,
     mail_id: String,
     created_by: &'i str,
@@ -35,6 +36,13 @@ pub struct ItemView<'i> {
     attachments: Vec<AttachmentView<'i>>,
     extracted: [(); 0],
     original: Option<AttachmentView<'i>>,
+}
+
+/// Where an item stands in its discussion: the numbers of the items.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct ThreadView {
+    pub root: u64,
+    pub parent: Option<u64>,
 }
 
 #[derive(Serialize)]
@@ -50,10 +58,10 @@ pub struct AttachmentView<'i> {
     content_id: Option<&'i str>,
 }
 
-pub fn item<'i>(list: &'i List, id: ItemId, item: &'i Item) -> ItemView<'i> {
+pub fn item<'i>(list: &'i List, id: Option<ItemId>, item: &'i Item, thread: Option<ThreadView>) -> ItemView<'i> {
     ItemView {
         list: &list.name,
-        id: id.0,
+        id: id.map(|id| id.0),
         kind: list.kind.word(),
         source: &item.source,
         title: item.title.as_deref(),
@@ -69,7 +77,7 @@ pub fn item<'i>(list: &'i List, id: ItemId, item: &'i Item) -> ItemView<'i> {
         body_text: item.body_text.as_deref(),
         body_html: item.body_html.as_deref(),
         headers: String::from_utf8_lossy(&item.headers).into_owned(),
-        thread: None,
+        thread,
         event: None,
         mail_id: item.mail_id.to_string(),
         created_by: &item.created_by,
