@@ -55,8 +55,9 @@ impl Export {
         if let Some(to) = &self.to {
             return write_tree(desk, &list, to, console);
         }
+        let mut discussions = desk.mill.discussions(&list);
         items::each_item(desk, &list, |id, item| {
-            console.json(&view::item(&list, Some(id), &item, None))?;
+            console.json(&view::item(&list, Some(id), &item, discussions.place(id)?))?;
             Ok(true)
         })?;
         Ok(Exit::Good)

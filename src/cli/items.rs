@@ -62,6 +62,7 @@ pub fn each_item(
 impl Items {
     pub fn answer(&self, desk: &Desk, console: &mut Console) -> Result<Exit, Failure> {
         let list = desk.mill.lists().find(&self.list)?;
+        let mut discussions = desk.mill.discussions(&list);
         let mut left = self.limit.unwrap_or(usize::MAX);
         each_item(desk, &list, |id, item| {
             if left == 0 {
@@ -69,7 +70,7 @@ impl Items {
             }
             left -= 1;
             if self.json {
-                console.json(&view::item(&list, Some(id), &item, None))?;
+                console.json(&view::item(&list, Some(id), &item, discussions.place(id)?))?;
             } else {
                 console.line(&row(id, &item))?;
             }
@@ -107,7 +108,8 @@ impl Show {
     pub fn answer(&self, desk: &Desk, console: &mut Console) -> Result<Exit, Failure> {
         let (list, item) = find(desk, &self.list, self.id)?;
         if self.json {
-            console.json(&view::item(&list, Some(ItemId(self.id)), &item, None))?;
+            let thread = desk.mill.discussions(&list).place(ItemId(self.id))?;
+            console.json(&view::item(&list, Some(ItemId(self.id)), &item, thread))?;
             return Ok(Exit::Good);
         }
         let from = item.from.as_ref().map(|from| match &from.name {
@@ -138,11 +140,30 @@ impl Show {
         for defect in &item.defects {
             console.line(&format!("Defect      {}", plain(defect)))?;
         }
+        self.show_discussion(desk, &list, console)?;
         let body = item.body_text.as_deref().or(item.body_html.as_deref()).unwrap_or_default();
         console.line("")?;
         for line in body.lines() {
             console.line(&plain(line))?;
         }
         Ok(Exit::Good)
+    }
+    /// The discussion that the item belongs to, as a tree.
+    fn show_discussion(&self, desk: &Desk, list: &List, console: &mut Console) -> Result<(), Failure> {
+        let places = desk.mill.discussion(list, ItemId(self.id))?;
+        if places.len() < 2 {
+            return Ok(());
+        }
+        console.line("")?;
+        for place in places {
+            let Some(item) = desk.mill.store.item(list.id, place.item)? else { continue };
+            let here = if place.item.0 == self.id { ">" } else { " " };
+            // Deep answers are not pushed off the screen.
+            let indent = "  ".repeat(place.depth.min(20) as usize);
+            let from = item.from.as_ref().map_or("", |from| &from.address);
+            let title = column(item.title.as_deref().unwrap_or("(no subject)"), 60);
+            console.line(&format!("{here} {indent}{} {title} ({})", place.item, column(from, 40)))?;
+        }
+        Ok(())
     }
 }

@@ -98,7 +98,8 @@ impl Mill {
     fn tell_one(&self, list: &List, id: ItemId) -> Result<(), String> {
         let item = self.store.item(list.id, id).map_err(|error| error.to_string())?;
         let Some(item) = item else { return Ok(()) };
-        let json = serde_json::to_vec(&view::item(list, Some(id), &item, None)).map_err(|error| error.to_string())?;
+        let thread = self.discussions(list).place(id).map_err(|error| error.to_string())?;
+        let json = serde_json::to_vec(&view::item(list, Some(id), &item, thread)).map_err(|error| error.to_string())?;
         match run(&list.settings.after, &list.name, &json, self.config.limits.hook_time) {
             Said::Yes => Ok(()),
             Said::No(why) | Said::Failed(why) => Err(why),

@@ -156,6 +156,8 @@ impl Mill {
                 library_folder: None,
                 allowed_by: accepted.allowed_by,
                 overwrite: false,
+                thread: None,
+                topic_days: 0,
                 webhook: None,
             });
         }

@@ -15,6 +15,8 @@ mod hooks;
 
 mod outbox;
 
+mod discussions;
+
 pub mod view;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -30,6 +32,7 @@ use crate::spool::{Spool, SpoolError, SpoolOptions};
 use crate::store::{ListStore, StoreError};
 
 pub use batch::{BatchResult, Work};
+pub use discussions::Discussions;
 pub use dry_run::Route;
 pub use upkeep::{Departed, Reclaimed};
 

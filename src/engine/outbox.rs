@@ -66,8 +66,9 @@ impl Mill {
         let item = self.store.item(entry.list, entry.item).map_err(|error| error.to_string())?;
         // A list or item that is gone has nothing to tell.
         let (Some(list), Some(item)) = (directory.list(entry.list), item) else { return Ok(()) };
-        let json =
-            serde_json::to_vec(&view::item(list, Some(entry.item), &item, None)).map_err(|error| error.to_string())?;
+        let thread = self.discussions(list).place(entry.item).map_err(|error| error.to_string())?;
+        let json = serde_json::to_vec(&view::item(list, Some(entry.item), &item, thread));
+        let json = json.map_err(|error| error.to_string())?;
         let request = agent
             .post(&entry.url)
             .header("Content-Type", "application/json")

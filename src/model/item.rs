@@ -115,6 +115,20 @@ pub struct FileVersion {
     pub content_type: String,
 }
 
+/// A discussion of a discussion board. Its members lie beside it, under its number and under those that it took.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
+pub struct Discussion {
+    /// Joined to this one: nothing is added here any more.
+    #[n(0)]
+    pub moved_to: Option<u64>,
+    /// Discussions whose members belong here too.
+    #[n(1)]
+    pub absorbed: Vec<u64>,
+    /// Members, those of what it took included.
+    #[n(2)]
+    pub size: u64,
+}
+
 /// Where a blob lies, how long it is, and how many times items name it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
 pub struct BlobEntry {

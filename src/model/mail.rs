@@ -170,6 +170,9 @@ pub struct Mail<'r> {
     pub message_id: Option<String>,
     pub in_reply_to: Option<String>,
     pub references: Vec<String>,
+    /// The conversation index of Outlook, in base64 (MS-OXCMAIL section 2.2.3.2.7).
+    pub thread_index: Option<String>,
+    pub thread_topic: Option<String>,
     pub body_text: Option<String>,
     pub body_html: Option<String>,
     pub parts: Vec<Part<'r>>,

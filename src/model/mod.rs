@@ -17,3 +17,5 @@ pub mod item;
 pub mod outcome;
 
 pub mod names;
+
+pub mod thread;

@@ -6,6 +6,7 @@ use super::item::Item;
 use super::list::{ItemId, List, ListId};
 use super::mail::{BlobHash, ClaimId, MailId};
 use super::outcome::{End, Problem, Reason};
+use super::thread::Facts;
 
 /// A list that accepts the mail, and what led there.
 #[derive(Clone, Debug, PartialEq)]
@@ -52,6 +53,9 @@ pub struct Delivery {
     /// What let the sender in, for people.
     pub allowed_by: String,
     pub overwrite: bool,
+    /// On a discussion board: what decides about the discussion. The item number is given by the committer.
+    pub thread: Option<Box<Facts>>,
+    pub topic_days: u32,
     /// The URL that is told of the new item.
     pub webhook: Option<String>,
 }

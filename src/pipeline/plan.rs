@@ -8,11 +8,12 @@ use std::sync::Arc;
 use sha2::{Digest, Sha256};
 
 use crate::model::item::{Attachment, Item};
-use crate::model::list::{Kind, List};
+use crate::model::list::{ItemId, Kind, List};
 use crate::model::mail::{BlobHash, ClaimId, Mail, MailId, Part};
 use crate::model::names;
 use crate::model::plan::{Accepted, Blob, Delivery, Plan, Routed};
 use crate::model::settings::{Folders, Inline};
+use crate::model::thread;
 
 /// What is known of a mail besides its content.
 #[derive(Clone, Debug)]
@@ -91,9 +92,24 @@ fn deliver(facts: &Facts, mail: &Mail<'_>, accepted: Accepted, files: &mut Files
         library_folder: list.kind.is_library().then(|| library_folder(&list, folder.as_deref(), facts, mail)),
         allowed_by,
         overwrite: list.settings.overwrite,
+        thread: (list.kind == Kind::DiscussionBoard).then(|| Box::new(thread_facts(facts, mail))),
+        topic_days: list.settings.topic_days,
         webhook: Some(list.settings.webhook.clone()).filter(|url| !url.is_empty()),
         item: Some(Box::new(item)),
     }
+}
+
+fn thread_facts(facts: &Facts, mail: &Mail<'_>) -> thread::Facts {
+    let header = thread::Header {
+        message_id: mail.message_id.as_deref(),
+        in_reply_to: mail.in_reply_to.as_deref(),
+        references: &mail.references,
+        thread_index: mail.thread_index.as_deref(),
+        thread_topic: mail.thread_topic.as_deref(),
+        subject: mail.subject.as_deref(),
+        date: mail.date,
+    };
+    thread::Facts::of(ItemId(0), facts.mail_id, &header, facts.received)
 }
 
 /// The folder of a library that this mail's files go into; empty for the root. A subaddress is the wish of whoever sent it and

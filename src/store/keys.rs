@@ -12,6 +12,11 @@
 //! message_ids blake3(Message-ID)[..16] mail:32         nothing
 //! batches     batch:8                                  Sheet, as JSON (what `history --json` prints)
 //! outbox      number:8                                OutboxEntry
+//! threads     list:4 "d" discussion:8                  Discussion
+//! threads     list:4 "m" discussion:8 item:8           Facts
+//! threads     list:4 "i" item:8                        discussion:8
+//! threads     list:4 "k" key:16                        discussion:8
+//! threads     list:4 "t" key:16 by_topic:1 time:8 item:8   discussion:8   (time with its sign turned, so that it sorts)
 //! counters    kind:1 [list:4]                          the next number:8
 //! ```
 
@@ -64,6 +69,23 @@ pub fn message_id(message_id: &str, mail: MailId) -> [u8; 48] {
     join(&message_id_prefix(message_id), mail.as_bytes())
 }
 
+/// What lies in the family `threads` of one list.
+pub fn thread(list: ListId, tag: u8, parts: &[&[u8]]) -> Vec<u8> {
+    let mut key = list.0.to_be_bytes().to_vec();
+    key.push(tag);
+    parts.iter().for_each(|part| key.extend_from_slice(part));
+    key
+}
+
+/// A time so that keys sort by it.
+pub fn time(time: i64) -> [u8; 8] {
+    (time.cast_unsigned() ^ (1 << 63)).to_be_bytes()
+}
+
+pub fn read_time(bytes: &[u8]) -> Option<i64> {
+    Some((read_u64(bytes)? ^ (1 << 63)).cast_signed())
+}
+
 pub fn counter(counter: Counter) -> Vec<u8> {
     match counter {
         Counter::Batch => vec![1],
@@ -71,6 +93,7 @@ pub fn counter(counter: Counter) -> Vec<u8> {
         Counter::Blob => vec![3],
         Counter::Journal => vec![5],
         Counter::Outbox => vec![6],
+        Counter::Discussion(list) => join::<5>(&[7], &list.0.to_be_bytes()).to_vec(),
         Counter::Item(list) => join::<5>(&[4], &list.0.to_be_bytes()).to_vec(),
     }
 }

@@ -5,12 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
-use super::{Counter, Group, ListStore, Receipt, StoreError, Write};
-use crate::model::item::{BlobEntry, Item, JournalEntry, LedgerEntry, LibraryFile, OutboxEntry};
+use super::{Counter, Group, ListStore, Receipt, StoreError, TopicEntry, TopicQuery, Write};
+use crate::model::item::{BlobEntry, Discussion, Item, JournalEntry, LedgerEntry, LibraryFile, OutboxEntry};
 use crate::model::list::{ItemId, List, ListId};
 use crate::model::mail::{BlobHash, MailId};
 use crate::model::names;
 use crate::model::outcome::Sheet;
+use crate::model::thread::{Facts, Key};
 
 #[derive(Debug, Default)]
 struct Tables {
@@ -25,6 +26,11 @@ struct Tables {
     message_ids: BTreeSet<(String, MailId)>,
     sheets: BTreeMap<u64, Sheet>,
     outbox: BTreeMap<u64, OutboxEntry>,
+    discussions: BTreeMap<(ListId, u64), Discussion>,
+    members: BTreeMap<(ListId, u64, ItemId), Facts>,
+    discussion_of: BTreeMap<(ListId, ItemId), u64>,
+    thread_keys: BTreeMap<(ListId, Key), u64>,
+    topics: BTreeMap<(ListId, Key, bool, i64, ItemId), u64>,
 }
 
 impl Tables {
@@ -46,6 +52,22 @@ impl Tables {
             Write::Ledger(mail, list, entry) => drop(self.ledger.insert((mail, list), entry)),
             Write::Journal(mail, number, entry) => drop(self.journal.insert((mail, number), *entry)),
             Write::MessageId(id, mail) => drop(self.message_ids.insert((id, mail))),
+            Write::Discussion(list, id, discussion) => drop(self.discussions.insert((list, id), *discussion)),
+            Write::Member(list, id, facts) => {
+                self.discussion_of.insert((list, facts.item), id);
+                self.members.insert((list, id, facts.item), *facts);
+            }
+            Write::ThreadKey(list, key, id) => drop(self.thread_keys.insert((list, key), id)),
+            Write::Topic(list, topic, by_topic, entry) => {
+                self.topics.insert((list, topic, by_topic, entry.time, entry.item), entry.discussion);
+            }
+            Write::DropThreads(id) => {
+                self.discussions.retain(|(list, _), _| *list != id);
+                self.members.retain(|(list, _, _), _| *list != id);
+                self.discussion_of.retain(|(list, _), _| *list != id);
+                self.thread_keys.retain(|(list, _), _| *list != id);
+                self.topics.retain(|(list, ..), _| *list != id);
+            }
             Write::Outbox(id, entry) => drop(self.outbox.insert(id, *entry)),
             Write::DropOutbox(id) => drop(self.outbox.remove(&id)),
             Write::Sheet(sheet) => drop(self.sheets.insert(sheet.batch, *sheet)),
@@ -136,6 +158,38 @@ impl ListStore for MemoryStore {
         let tables = self.read();
         let entry = tables.blob_index.get(&hash);
         Ok(entry.and_then(|entry| tables.blobs.get(&entry.id)).map(|bytes| bytes.to_vec()))
+    }
+
+    fn discussion(&self, list: ListId, id: u64) -> Result<Option<Discussion>, StoreError> {
+        Ok(self.read().discussions.get(&(list, id)).cloned())
+    }
+
+    fn members(&self, list: ListId, id: u64) -> Result<Vec<Facts>, StoreError> {
+        let range = (list, id, ItemId(0))..=(list, id, ItemId(u64::MAX));
+        Ok(self.read().members.range(range).map(|(_, facts)| facts.clone()).collect())
+    }
+
+    fn thread_key(&self, list: ListId, key: Key) -> Result<Option<u64>, StoreError> {
+        Ok(self.read().thread_keys.get(&(list, key)).copied())
+    }
+
+    fn discussion_of(&self, list: ListId, item: ItemId) -> Result<Option<u64>, StoreError> {
+        Ok(self.read().discussion_of.get(&(list, item)).copied())
+    }
+
+    fn topics(&self, list: ListId, query: TopicQuery, limit: usize) -> Result<Vec<TopicEntry>, StoreError> {
+        let TopicQuery { topic, by_topic, from, to, latest_first } = query;
+        if from > to {
+            return Ok(Vec::new());
+        }
+        let range = (list, topic, by_topic, from, ItemId(0))..=(list, topic, by_topic, to, ItemId(u64::MAX));
+        let tables = self.read();
+        let entries = tables.topics.range(range).map(|((_, _, _, time, item), discussion)| TopicEntry {
+            time: *time,
+            item: *item,
+            discussion: *discussion,
+        });
+        Ok(if latest_first { entries.rev().take(limit).collect() } else { entries.take(limit).collect() })
     }
 
     fn outbox(&self, after: u64, limit: usize) -> Result<Vec<(u64, OutboxEntry)>, StoreError> {

@@ -17,10 +17,11 @@ mod conformance;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::model::item::{BlobEntry, Item, JournalEntry, LedgerEntry, LibraryFile, OutboxEntry};
+use crate::model::item::{BlobEntry, Discussion, Item, JournalEntry, LedgerEntry, LibraryFile, OutboxEntry};
 use crate::model::list::{ItemId, List, ListId};
 use crate::model::mail::{BlobHash, ClaimId, MailId};
 use crate::model::outcome::Sheet;
+use crate::model::thread::{Facts, Key};
 
 pub use memory::MemoryStore;
 #[cfg(feature = "rocks")]
@@ -52,6 +53,7 @@ pub enum Counter {
     Journal,
     Outbox,
     Item(ListId),
+    Discussion(ListId),
 }
 
 /// One change. A group of them is written whole or not at all.
@@ -73,8 +75,35 @@ pub enum Write {
     /// This Message-ID belongs to this mail.
     MessageId(String, MailId),
     Sheet(Box<Sheet>),
+    Discussion(ListId, u64, Box<Discussion>),
+    /// A mail in the discussion with this number.
+    Member(ListId, u64, Box<Facts>),
+    ThreadKey(ListId, Key, u64),
+    /// A mail of this topic; whether it has only its topic to go by.
+    Topic(ListId, Key, bool, TopicEntry),
+    /// All discussions of a list.
+    DropThreads(ListId),
     Outbox(u64, Box<OutboxEntry>),
     DropOutbox(u64),
+}
+
+/// A mail of a topic, and the discussion that it was put in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TopicEntry {
+    /// Seconds since 1970, UTC.
+    pub time: i64,
+    pub item: ItemId,
+    pub discussion: u64,
+}
+
+/// Mails of a topic between two times, both included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TopicQuery {
+    pub topic: Key,
+    pub by_topic: bool,
+    pub from: i64,
+    pub to: i64,
+    pub latest_first: bool,
 }
 
 /// What is written together, and the claims that are settled by it.
@@ -136,6 +165,14 @@ pub trait ListStore: Send + Sync {
 
     fn blob_entry(&self, hash: BlobHash) -> Result<Option<BlobEntry>, StoreError>;
     fn blob(&self, hash: BlobHash) -> Result<Option<Vec<u8>>, StoreError>;
+
+    fn discussion(&self, list: ListId, id: u64) -> Result<Option<Discussion>, StoreError>;
+    /// The members that lie under this number, without those of what it took.
+    fn members(&self, list: ListId, id: u64) -> Result<Vec<Facts>, StoreError>;
+    fn thread_key(&self, list: ListId, key: Key) -> Result<Option<u64>, StoreError>;
+    /// The number under which an item was put, if it is in a discussion.
+    fn discussion_of(&self, list: ListId, item: ItemId) -> Result<Option<u64>, StoreError>;
+    fn topics(&self, list: ListId, query: TopicQuery, limit: usize) -> Result<Vec<TopicEntry>, StoreError>;
 
     /// At most `limit` webhooks that wait, after the given number, in order.
     fn outbox(&self, after: u64, limit: usize) -> Result<Vec<(u64, OutboxEntry)>, StoreError>;

@@ -10,14 +10,15 @@ use rocksdb::{
     LogLevel, Options, ReadOptions, WriteBatch, WriteOptions,
 };
 
-use super::{Counter, Group, ListStore, Receipt, StoreError, Write, keys};
-use crate::model::item::{BlobEntry, Item, JournalEntry, LedgerEntry, LibraryFile, OutboxEntry};
+use super::{Counter, Group, ListStore, Receipt, StoreError, TopicEntry, TopicQuery, Write, keys};
+use crate::model::item::{BlobEntry, Discussion, Item, JournalEntry, LedgerEntry, LibraryFile, OutboxEntry};
 use crate::model::list::{ItemId, List, ListId};
 use crate::model::mail::{BlobHash, MailId};
 use crate::model::outcome::Sheet;
+use crate::model::thread::{Facts, Key};
 
-const FAMILIES: [&str; 11] =
-    [LISTS, ITEMS, FILES, BLOBS, BLOB_INDEX, LEDGER, JOURNAL, MESSAGE_IDS, BATCHES, COUNTERS, OUTBOX];
+const FAMILIES: [&str; 12] =
+    [LISTS, ITEMS, FILES, BLOBS, BLOB_INDEX, LEDGER, JOURNAL, MESSAGE_IDS, BATCHES, COUNTERS, OUTBOX, THREADS];
 const LISTS: &str = "lists";
 const ITEMS: &str = "items";
 const FILES: &str = "files";
@@ -29,6 +30,7 @@ const MESSAGE_IDS: &str = "message_ids";
 const BATCHES: &str = "batches";
 const COUNTERS: &str = "counters";
 const OUTBOX: &str = "outbox";
+const THREADS: &str = "threads";
 
 /// All memtables together. With the cache and the mail in flight this keeps a run below 400 MiB.
 const MEMTABLES: usize = 64 << 20;
@@ -103,6 +105,11 @@ impl RocksStore {
         found.map(|bytes| keys::decode(name, &bytes)).transpose()
     }
 
+    fn number(&self, name: &'static str, key: &[u8]) -> Result<Option<u64>, StoreError> {
+        let found = self.db.get_pinned_cf(self.family(name)?, key).map_err(backend)?;
+        found.map(|bytes| keys::read_u64(&bytes).ok_or_else(|| keys::bad_key(name))).transpose()
+    }
+
     /// Visits the keys that start with `prefix`, from `from` on, in order.
     fn scan(
         &self,
@@ -158,6 +165,35 @@ impl RocksStore {
                 batch.put_cf(family(JOURNAL)?, keys::journal(mail, number), keys::encode(&*entry));
             }
             Write::MessageId(id, mail) => batch.put_cf(family(MESSAGE_IDS)?, keys::message_id(&id, mail), []),
+            Write::Discussion(list, id, discussion) => {
+                let key = keys::thread(list, b'd', &[&id.to_be_bytes()]);
+                batch.put_cf(family(THREADS)?, key, keys::encode(&*discussion));
+            }
+            Write::Member(list, id, facts) => {
+                let item = facts.item.0.to_be_bytes();
+                let threads = family(THREADS)?;
+                batch.put_cf(threads, keys::thread(list, b'm', &[&id.to_be_bytes(), &item]), keys::encode(&*facts));
+                batch.put_cf(threads, keys::thread(list, b'i', &[&item]), id.to_be_bytes());
+            }
+            Write::ThreadKey(list, key, id) => {
+                batch.put_cf(family(THREADS)?, keys::thread(list, b'k', &[key.as_bytes()]), id.to_be_bytes());
+            }
+            Write::Topic(list, topic, by_topic, entry) => {
+                let item = entry.item.0.to_be_bytes();
+                let parts: [&[u8]; 4] = [topic.as_bytes(), &[u8::from(by_topic)], &keys::time(entry.time), &item];
+                batch.put_cf(family(THREADS)?, keys::thread(list, b't', &parts), entry.discussion.to_be_bytes());
+            }
+            Write::DropThreads(id) => {
+                let mut found = Vec::new();
+                self.scan(THREADS, &keys::list(id), &keys::list(id), |key, _| {
+                    found.push(key.to_vec());
+                    Ok(true)
+                })?;
+                let threads = family(THREADS)?;
+                for key in &found {
+                    batch.delete_cf(threads, key);
+                }
+            }
             Write::Outbox(id, entry) => batch.put_cf(family(OUTBOX)?, id.to_be_bytes(), keys::encode(&*entry)),
             Write::DropOutbox(id) => batch.delete_cf(family(OUTBOX)?, id.to_be_bytes()),
             Write::Sheet(sheet) => {
@@ -309,6 +345,52 @@ impl ListStore for RocksStore {
     fn blob(&self, hash: BlobHash) -> Result<Option<Vec<u8>>, StoreError> {
         let Some(entry) = self.blob_entry(hash)? else { return Ok(None) };
         self.db.get_cf(self.family(BLOBS)?, entry.id.to_be_bytes()).map_err(backend)
+    }
+
+    fn discussion(&self, list: ListId, id: u64) -> Result<Option<Discussion>, StoreError> {
+        self.get(THREADS, &keys::thread(list, b'd', &[&id.to_be_bytes()]))
+    }
+
+    fn members(&self, list: ListId, id: u64) -> Result<Vec<Facts>, StoreError> {
+        let mut found = Vec::new();
+        let prefix = keys::thread(list, b'm', &[&id.to_be_bytes()]);
+        self.scan(THREADS, &prefix, &prefix, |_, value| {
+            found.push(keys::decode(THREADS, value)?);
+            Ok(true)
+        })?;
+        Ok(found)
+    }
+
+    fn thread_key(&self, list: ListId, key: Key) -> Result<Option<u64>, StoreError> {
+        self.number(THREADS, &keys::thread(list, b'k', &[key.as_bytes()]))
+    }
+
+    fn discussion_of(&self, list: ListId, item: ItemId) -> Result<Option<u64>, StoreError> {
+        self.number(THREADS, &keys::thread(list, b'i', &[&item.0.to_be_bytes()]))
+    }
+
+    fn topics(&self, list: ListId, query: TopicQuery, limit: usize) -> Result<Vec<TopicEntry>, StoreError> {
+        let TopicQuery { topic, by_topic, from, to, latest_first } = query;
+        let prefix = keys::thread(list, b't', &[topic.as_bytes(), &[u8::from(by_topic)]]);
+        let first = [&prefix[..], &keys::time(from)].concat();
+        let last = [&prefix[..], &keys::time(to), &[0xff; 8]].concat();
+        let (start, direction) = if latest_first { (&last, Direction::Reverse) } else { (&first, Direction::Forward) };
+        let mut found = Vec::new();
+        let pairs = self.db.iterator_cf(self.family(THREADS)?, IteratorMode::From(start, direction));
+        for pair in pairs.take(limit) {
+            let (key, value) = pair.map_err(backend)?;
+            if !key.starts_with(&prefix) || key[..] < first[..] || key[..] > last[..] {
+                break;
+            }
+            let rest = key.get(prefix.len()..).unwrap_or_default();
+            let time = rest.get(..8).and_then(keys::read_time);
+            let item = rest.get(8..).and_then(keys::read_u64);
+            let (Some(time), Some(item), Some(discussion)) = (time, item, keys::read_u64(&value)) else {
+                return Err(keys::bad_key(THREADS));
+            };
+            found.push(TopicEntry { time, item: ItemId(item), discussion });
+        }
+        Ok(found)
     }
 
     fn outbox(&self, after: u64, limit: usize) -> Result<Vec<(u64, OutboxEntry)>, StoreError> {

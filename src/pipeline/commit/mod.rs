@@ -2,6 +2,8 @@
 //! Everything is looked up in the group being built first and in the store behind it, so that a group decides as if its mails had
 //! been committed one by one. Decides only; the caller holds the writer lock and commits.
 
+mod threads;
+
 use std::collections::HashMap;
 
 use crate::directory::Directory;
@@ -13,6 +15,7 @@ use crate::model::mail::{BlobHash, MailId};
 use crate::model::names;
 use crate::model::outcome::{End, Reason};
 use crate::model::plan::{Blob, Decided, Delivery, Failure, Landed, Plan};
+use crate::model::thread::Facts;
 use crate::store::{Counter, Group, ListStore, StoreError, Write};
 
 /// A group being built.
@@ -23,6 +26,7 @@ pub struct GroupBuilder<'s> {
     decided: Vec<Decided>,
     weight: u64,
     overlay: Overlay,
+    known: threads::Known,
 }
 
 #[derive(Default)]
@@ -35,7 +39,15 @@ struct Overlay {
 
 impl<'s> GroupBuilder<'s> {
     pub fn new(store: &'s dyn ListStore, now: i64) -> Self {
-        Self { store, now, group: Group::default(), decided: Vec::new(), weight: 0, overlay: Overlay::default() }
+        Self {
+            store,
+            now,
+            group: Group::default(),
+            decided: Vec::new(),
+            weight: 0,
+            overlay: Overlay::default(),
+            known: threads::Known::default(),
+        }
     }
 
     pub fn len(&self) -> usize {
@@ -115,6 +127,9 @@ impl<'s> GroupBuilder<'s> {
         }
         for file in item.files() {
             self.refer(file, &plan.blobs)?;
+        }
+        if let Some(facts) = delivery.thread.take() {
+            self.join(list, Facts { item: id, ..*facts }, delivery.topic_days)?;
         }
         let entry = LedgerEntry { claim: plan.claim, item: id, time: self.now };
         self.overlay.ledger.insert((mail_id, list), entry);
