@@ -10,6 +10,8 @@
 // Floor 0: words. No I/O, no threads, no clock.
 pub mod model;
 
+pub mod calendar;
+
 // Floor 1: edges. Each owns one outside thing.
 pub mod config;
 

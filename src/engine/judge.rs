@@ -156,6 +156,7 @@ impl Mill {
                 library_folder: None,
                 allowed_by: accepted.allowed_by,
                 overwrite: false,
+                updates: Vec::new(),
                 thread: None,
                 topic_days: 0,
                 webhook: None,

@@ -19,6 +19,8 @@ mod discussions;
 
 pub mod view;
 
+mod event_view;
+
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;

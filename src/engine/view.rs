@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::event_view::{self, EventView};
 use super::rfc3339;
 use crate::model::item::{Attachment, Item};
 use crate::model::list::{ItemId, List};
@@ -29,7 +30,7 @@ pub struct ItemView<'i> {
     /// Bytes that are not valid text become U+FFFD; `cat` gives them raw.
     headers: String,
     thread: Option<ThreadView>,
-    event: Option<()>,
+    event: Option<EventView<'i>>,
     mail_id: String,
     created_by: &'i str,
     defects: &'i [String],
@@ -78,7 +79,7 @@ pub fn item<'i>(list: &'i List, id: Option<ItemId>, item: &'i Item, thread: Opti
         body_html: item.body_html.as_deref(),
         headers: String::from_utf8_lossy(&item.headers).into_owned(),
         thread,
-        event: None,
+        event: item.series.as_deref().map(event_view::event),
         mail_id: item.mail_id.to_string(),
         created_by: &item.created_by,
         defects: &item.defects,

@@ -106,7 +106,12 @@ impl Lists<'_> {
         let list = self.find(name)?;
         {
             let _writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
-            self.write(vec![Write::DropList(list.id), Write::DropFiles(list.id), Write::DropThreads(list.id)])?;
+            self.write(vec![
+                Write::DropList(list.id),
+                Write::DropFiles(list.id),
+                Write::DropThreads(list.id),
+                Write::DropEvents(list.id),
+            ])?;
         }
         loop {
             // Between two stretches mail may be committed. None can arrive for a list that is not in the directory.

@@ -5,6 +5,7 @@ use minicbor::{Decode, Encode};
 
 use super::list::{ItemId, ListId};
 use super::mail::{BlobHash, ClaimId, MailId, Mailbox};
+use crate::calendar::Series;
 
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub struct Item {
@@ -51,6 +52,12 @@ pub struct Item {
     /// The mail as it was sent, when the list keeps originals.
     #[n(18)]
     pub original: Option<Attachment>,
+    /// Mails that changed the item after the one that made it, the newest of them: invitations sent again, answers, cancellations.
+    #[n(19)]
+    pub updates: Vec<MailId>,
+    /// In a calendar: everything that is known of the event.
+    #[n(20)]
+    pub series: Option<Box<Series>>,
 }
 
 impl Item {

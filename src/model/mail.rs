@@ -176,6 +176,8 @@ pub struct Mail<'r> {
     pub body_text: Option<String>,
     pub body_html: Option<String>,
     pub parts: Vec<Part<'r>>,
+    /// text/calendar parts that are no attachments: what the mail says to a calendar.
+    pub calendars: Vec<Part<'r>>,
     /// Carries the marker header of our own: it came out of a mailmill once already.
     pub ours: bool,
     /// Auto-Submitted other than `no` (RFC 3834).

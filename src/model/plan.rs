@@ -7,6 +7,7 @@ use super::list::{ItemId, List, ListId};
 use super::mail::{BlobHash, ClaimId, MailId};
 use super::outcome::{End, Problem, Reason};
 use super::thread::Facts;
+use crate::calendar::Update;
 
 /// A list that accepts the mail, and what led there.
 #[derive(Clone, Debug, PartialEq)]
@@ -53,6 +54,8 @@ pub struct Delivery {
     /// What let the sender in, for people.
     pub allowed_by: String,
     pub overwrite: bool,
+    /// In a calendar: what the mail says of events. Without any it is an item without a time.
+    pub updates: Vec<Update>,
     /// On a discussion board: what decides about the discussion. The item number is given by the committer.
     pub thread: Option<Box<Facts>>,
     pub topic_days: u32,

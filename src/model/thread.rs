@@ -1016,6 +1016,18 @@ mod tests {
         }
 
         #[test]
+        fn a_named_ancestor_goes_before_a_nearer_one_by_index() {
+            let indices = [&[][..], &[1], &[1, 2]].map(|levels| index(7, levels));
+            let by_index = |n: usize, header| Header { thread_index: Some(&indices[n]), ..header };
+            let members = [
+                member(1, 10, by_index(0, original("a@x", ""))),
+                member(2, 20, by_index(1, original("b@x", ""))),
+                member(3, 30, by_index(2, Header { in_reply_to: Some("a@x"), ..original("c@x", "") })),
+            ];
+            assert_eq!(outline(&members), [(1, 0, 0), (2, 1, 1), (3, 1, 1)]);
+        }
+
+        #[test]
         fn a_reply_by_topic_hangs_under_the_latest_mail_of_its_topic_before_it() {
             let titled =
                 |n: u64, subject| member(n, n.cast_signed(), Header { subject: Some(subject), ..Header::default() });
@@ -1063,6 +1075,18 @@ mod tests {
                 member(3, 30, original("c@x", "Re: Lunch")),
             ];
             assert_eq!(outline(&members), [(1, 0, 0), (3, 1, 1), (2, 3, 2)]);
+        }
+
+        #[test]
+        fn a_guess_by_topic_does_not_keep_a_parent_by_index_from_being_one() {
+            let (parent, child) = (index(7, &[1]), index(7, &[1, 2]));
+            let members = [
+                member(1, 10, original("a@x", "Tea")),
+                member(2, 20, Header { thread_index: Some(&child), ..original("b@x", "Lunch") }),
+                member(3, 30, original("c@x", "Re: Lunch")),
+                member(4, 40, Header { thread_index: Some(&parent), in_reply_to: Some("c@x"), ..original("d@x", "") }),
+            ];
+            assert_eq!(outline(&members), [(1, 0, 0), (3, 1, 1), (4, 3, 2), (2, 4, 3)]);
         }
 
         #[test]

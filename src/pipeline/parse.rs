@@ -159,6 +159,8 @@ impl<'r> Walk<'_, 'r> {
         let kind = Leaf::of(part);
         if kind.is_attachment {
             self.mail.parts.push(self.attachment(part, kind));
+        } else if kind.media_type == "text/calendar" {
+            self.mail.calendars.push(self.attachment(part, kind));
         } else if kind.media_type == "text/html" {
             if self.mail.body_html.is_none() {
                 self.mail.body_html = Some(body(part));

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
+use crate::calendar::{self, Event, Method, Update, When};
 use crate::model::item::{Attachment, Item};
 use crate::model::list::{ItemId, Kind, List};
 use crate::model::mail::{BlobHash, ClaimId, Mail, MailId, Part};
@@ -85,6 +86,8 @@ fn deliver(facts: &Facts, mail: &Mail<'_>, accepted: Accepted, files: &mut Files
         defects,
         attachments,
         original,
+        updates: Vec::new(),
+        series: None,
     };
     Delivery {
         list: list.id,
@@ -92,11 +95,57 @@ fn deliver(facts: &Facts, mail: &Mail<'_>, accepted: Accepted, files: &mut Files
         library_folder: list.kind.is_library().then(|| library_folder(&list, folder.as_deref(), facts, mail)),
         allowed_by,
         overwrite: list.settings.overwrite,
+        updates: if list.kind == Kind::Calendar { event_updates(&list, facts, mail, files) } else { Vec::new() },
         thread: (list.kind == Kind::DiscussionBoard).then(|| Box::new(thread_facts(facts, mail))),
         topic_days: list.settings.topic_days,
         webhook: Some(list.settings.webhook.clone()).filter(|url| !url.is_empty()),
         item: Some(Box::new(item)),
     }
+}
+
+/// What a mail says of events: its calendar parts, and calendars among its attachments. The same invitation is often both.
+fn event_updates(list: &List, facts: &Facts, mail: &Mail<'_>, files: &mut Files<'_, '_>) -> Vec<Update> {
+    let mut updates: Vec<Update> = Vec::new();
+    let attached = mail.parts.iter().filter(|part| is_calendar(part));
+    for part in mail.calendars.iter().chain(attached) {
+        let text = (files.decode)(part);
+        for mut update in calendar::read(&text, &calendar::Limits::default()).updates {
+            update.dtstamp = update.dtstamp.or(mail.date);
+            if update.by.is_none() {
+                update.by = Some(facts.sender.clone());
+            }
+            if !updates.contains(&update) {
+                updates.push(update);
+            }
+        }
+    }
+    if updates.is_empty() && list.settings.mail_as_event {
+        updates.extend(mail_as_event(facts, mail));
+    }
+    updates
+}
+
+fn is_calendar(part: &Part<'_>) -> bool {
+    let named =
+        part.name.as_deref().and_then(names::extension).is_some_and(|extension| extension.eq_ignore_ascii_case("ics"));
+    named || matches!(part.content_type.as_str(), "text/calendar" | "application/ics")
+}
+
+/// Ordinary mail as an event at its date.
+fn mail_as_event(facts: &Facts, mail: &Mail<'_>) -> Option<Update> {
+    let moment = jiff::Timestamp::from_second(mail.date?).ok()?;
+    let local = jiff::tz::Offset::UTC.to_datetime(moment).to_string();
+    let start = When { utc: Some(moment.as_second()), local, zone: Some("UTC".to_owned()) };
+    Some(Update {
+        method: Method::Publish,
+        uid: format!("mail-{}", facts.mail_id),
+        recurrence_id: None,
+        this_and_future: false,
+        sequence: 0,
+        dtstamp: mail.date,
+        by: None,
+        event: Event { title: mail.subject.clone(), start: Some(start), ..Event::default() },
+    })
 }
 
 fn thread_facts(facts: &Facts, mail: &Mail<'_>) -> thread::Facts {

@@ -17,6 +17,7 @@
 //! threads     list:4 "i" item:8                        discussion:8
 //! threads     list:4 "k" key:16                        discussion:8
 //! threads     list:4 "t" key:16 by_topic:1 time:8 item:8   discussion:8   (time with its sign turned, so that it sorts)
+//! events      list:4 blake3(UID)[..16]                 item:8
 //! counters    kind:1 [list:4]                          the next number:8
 //! ```
 
@@ -67,6 +68,10 @@ pub fn message_id_prefix(message_id: &str) -> [u8; 16] {
 
 pub fn message_id(message_id: &str, mail: MailId) -> [u8; 48] {
     join(&message_id_prefix(message_id), mail.as_bytes())
+}
+
+pub fn event(list: ListId, uid: &str) -> [u8; 20] {
+    join(&list.0.to_be_bytes(), &message_id_prefix(uid))
 }
 
 /// What lies in the family `threads` of one list.

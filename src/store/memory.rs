@@ -26,6 +26,7 @@ struct Tables {
     message_ids: BTreeSet<(String, MailId)>,
     sheets: BTreeMap<u64, Sheet>,
     outbox: BTreeMap<u64, OutboxEntry>,
+    events: BTreeMap<(ListId, String), ItemId>,
     discussions: BTreeMap<(ListId, u64), Discussion>,
     members: BTreeMap<(ListId, u64, ItemId), Facts>,
     discussion_of: BTreeMap<(ListId, ItemId), u64>,
@@ -68,6 +69,10 @@ impl Tables {
                 self.thread_keys.retain(|(list, _), _| *list != id);
                 self.topics.retain(|(list, ..), _| *list != id);
             }
+            Write::Event(list, uid, item) => {
+                self.events.insert((list, uid), item);
+            }
+            Write::DropEvents(id) => self.events.retain(|(list, _), _| *list != id),
             Write::Outbox(id, entry) => drop(self.outbox.insert(id, *entry)),
             Write::DropOutbox(id) => drop(self.outbox.remove(&id)),
             Write::Sheet(sheet) => drop(self.sheets.insert(sheet.batch, *sheet)),
@@ -190,6 +195,10 @@ impl ListStore for MemoryStore {
             discussion: *discussion,
         });
         Ok(if latest_first { entries.rev().take(limit).collect() } else { entries.take(limit).collect() })
+    }
+
+    fn event(&self, list: ListId, uid: &str) -> Result<Option<ItemId>, StoreError> {
+        Ok(self.read().events.get(&(list, uid.to_owned())).copied())
     }
 
     fn outbox(&self, after: u64, limit: usize) -> Result<Vec<(u64, OutboxEntry)>, StoreError> {

@@ -83,6 +83,9 @@ pub enum Write {
     Topic(ListId, Key, bool, TopicEntry),
     /// All discussions of a list.
     DropThreads(ListId),
+    /// The item that an event, by its UID, is in a calendar.
+    Event(ListId, String, ItemId),
+    DropEvents(ListId),
     Outbox(u64, Box<OutboxEntry>),
     DropOutbox(u64),
 }
@@ -173,6 +176,8 @@ pub trait ListStore: Send + Sync {
     /// The number under which an item was put, if it is in a discussion.
     fn discussion_of(&self, list: ListId, item: ItemId) -> Result<Option<u64>, StoreError>;
     fn topics(&self, list: ListId, query: TopicQuery, limit: usize) -> Result<Vec<TopicEntry>, StoreError>;
+
+    fn event(&self, list: ListId, uid: &str) -> Result<Option<ItemId>, StoreError>;
 
     /// At most `limit` webhooks that wait, after the given number, in order.
     fn outbox(&self, after: u64, limit: usize) -> Result<Vec<(u64, OutboxEntry)>, StoreError>;

@@ -17,8 +17,8 @@ use crate::model::mail::{BlobHash, MailId};
 use crate::model::outcome::Sheet;
 use crate::model::thread::{Facts, Key};
 
-const FAMILIES: [&str; 12] =
-    [LISTS, ITEMS, FILES, BLOBS, BLOB_INDEX, LEDGER, JOURNAL, MESSAGE_IDS, BATCHES, COUNTERS, OUTBOX, THREADS];
+const FAMILIES: [&str; 13] =
+    [LISTS, ITEMS, FILES, BLOBS, BLOB_INDEX, LEDGER, JOURNAL, MESSAGE_IDS, BATCHES, COUNTERS, OUTBOX, THREADS, EVENTS];
 const LISTS: &str = "lists";
 const ITEMS: &str = "items";
 const FILES: &str = "files";
@@ -31,6 +31,7 @@ const BATCHES: &str = "batches";
 const COUNTERS: &str = "counters";
 const OUTBOX: &str = "outbox";
 const THREADS: &str = "threads";
+const EVENTS: &str = "events";
 
 /// All memtables together. With the cache and the mail in flight this keeps a run below 400 MiB.
 const MEMTABLES: usize = 64 << 20;
@@ -130,6 +131,20 @@ impl RocksStore {
         Ok(())
     }
 
+    /// Deletes what a family holds of a list.
+    fn drop_list_of(&self, name: &'static str, batch: &mut WriteBatch, list: ListId) -> Result<(), StoreError> {
+        let mut found = Vec::new();
+        self.scan(name, &keys::list(list), &keys::list(list), |key, _| {
+            found.push(key.to_vec());
+            Ok(true)
+        })?;
+        let family = self.family(name)?;
+        for key in &found {
+            batch.delete_cf(family, key);
+        }
+        Ok(())
+    }
+
     fn put(&self, batch: &mut WriteBatch, write: Write) -> Result<(), StoreError> {
         let family = |name| self.family(name);
         match write {
@@ -143,17 +158,7 @@ impl RocksStore {
             Write::File(list, file) => {
                 batch.put_cf(family(FILES)?, keys::file(list, &file.folder, &file.name), keys::encode(&*file));
             }
-            Write::DropFiles(id) => {
-                let mut names = Vec::new();
-                self.scan(FILES, &keys::list(id), &keys::list(id), |key, _| {
-                    names.push(key.to_vec());
-                    Ok(true)
-                })?;
-                let files = family(FILES)?;
-                for key in &names {
-                    batch.delete_cf(files, key);
-                }
-            }
+            Write::DropFiles(id) => self.drop_list_of(FILES, batch, id)?,
             Write::Blob(id, bytes) => batch.put_cf(family(BLOBS)?, id.to_be_bytes(), bytes),
             Write::DropBlob(id) => batch.delete_cf(family(BLOBS)?, id.to_be_bytes()),
             Write::BlobEntry(hash, entry) => batch.put_cf(family(BLOB_INDEX)?, hash.as_bytes(), keys::encode(&entry)),
@@ -183,17 +188,11 @@ impl RocksStore {
                 let parts: [&[u8]; 4] = [topic.as_bytes(), &[u8::from(by_topic)], &keys::time(entry.time), &item];
                 batch.put_cf(family(THREADS)?, keys::thread(list, b't', &parts), entry.discussion.to_be_bytes());
             }
-            Write::DropThreads(id) => {
-                let mut found = Vec::new();
-                self.scan(THREADS, &keys::list(id), &keys::list(id), |key, _| {
-                    found.push(key.to_vec());
-                    Ok(true)
-                })?;
-                let threads = family(THREADS)?;
-                for key in &found {
-                    batch.delete_cf(threads, key);
-                }
+            Write::DropThreads(id) => self.drop_list_of(THREADS, batch, id)?,
+            Write::Event(list, uid, item) => {
+                batch.put_cf(family(EVENTS)?, keys::event(list, &uid), item.0.to_be_bytes());
             }
+            Write::DropEvents(id) => self.drop_list_of(EVENTS, batch, id)?,
             Write::Outbox(id, entry) => batch.put_cf(family(OUTBOX)?, id.to_be_bytes(), keys::encode(&*entry)),
             Write::DropOutbox(id) => batch.delete_cf(family(OUTBOX)?, id.to_be_bytes()),
             Write::Sheet(sheet) => {
@@ -391,6 +390,10 @@ impl ListStore for RocksStore {
             found.push(TopicEntry { time, item: ItemId(item), discussion });
         }
         Ok(found)
+    }
+
+    fn event(&self, list: ListId, uid: &str) -> Result<Option<ItemId>, StoreError> {
+        Ok(self.number(EVENTS, &keys::event(list, uid))?.map(ItemId))
     }
 
     fn outbox(&self, after: u64, limit: usize) -> Result<Vec<(u64, OutboxEntry)>, StoreError> {

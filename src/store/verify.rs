@@ -101,7 +101,8 @@ impl Check<'_> {
             }
         }
         match self.store.ledger(item.mail_id, list.id)? {
-            Some(entry) if entry.item == id => {}
+            // One mail may be about several events, and each is an item.
+            Some(entry) if entry.item == id || item.series.is_some() => {}
             Some(entry) => self.error(format!("{at}: the ledger says that its mail is item {}", entry.item)),
             None => self.error(format!("{at}: its mail is not in the ledger")),
         }
@@ -138,7 +139,8 @@ impl Check<'_> {
         })?;
         for (mail, list, name, item) in wanted {
             match self.store.item(list, item)? {
-                Some(found) if found.mail_id == mail => {}
+                // Many mails may be about one event.
+                Some(found) if found.mail_id == mail || found.series.is_some() => {}
                 Some(_) => self.error(format!(
                     "list {name}, item {item}: the ledger says that it is mail {mail}, and it is another"
                 )),

@@ -2,6 +2,8 @@
 //! Everything is looked up in the group being built first and in the store behind it, so that a group decides as if its mails had
 //! been committed one by one. Decides only; the caller holds the writer lock and commits.
 
+mod events;
+
 mod threads;
 
 use std::collections::HashMap;
@@ -27,6 +29,7 @@ pub struct GroupBuilder<'s> {
     weight: u64,
     overlay: Overlay,
     known: threads::Known,
+    events: events::Known,
 }
 
 #[derive(Default)]
@@ -47,6 +50,7 @@ impl<'s> GroupBuilder<'s> {
             weight: 0,
             overlay: Overlay::default(),
             known: threads::Known::default(),
+            events: events::Known::default(),
         }
     }
 
@@ -120,25 +124,14 @@ impl<'s> GroupBuilder<'s> {
             });
             return Ok(());
         }
-        let Some(mut item) = delivery.item.take() else { return Ok(()) };
-        let id = ItemId(self.next(Counter::Item(list))?);
-        if let Some(folder) = &delivery.library_folder {
-            self.file_away(list, id, folder, delivery.overwrite, &mut item)?;
-        }
-        for file in item.files() {
-            self.refer(file, &plan.blobs)?;
-        }
-        if let Some(facts) = delivery.thread.take() {
-            self.join(list, Facts { item: id, ..*facts }, delivery.topic_days)?;
-        }
+        let Some(item) = delivery.item.take() else { return Ok(()) };
+        let (id, paths) = self.place(plan, &mut delivery, *item, tally)?;
         let entry = LedgerEntry { claim: plan.claim, item: id, time: self.now };
         self.overlay.ledger.insert((mail_id, list), entry);
         self.group.writes.push(Write::Ledger(mail_id, list, entry));
         if let Some(message_id) = &plan.message_id {
             self.group.writes.push(Write::MessageId(message_id.clone(), mail_id));
         }
-        tally.items += 1;
-        tally.attachments += item.attachments.len() as u64;
         if let Some(url) = &delivery.webhook {
             let number = self.next(Counter::Outbox)?;
             let entry = OutboxEntry {
@@ -153,10 +146,50 @@ impl<'s> GroupBuilder<'s> {
             };
             self.group.writes.push(Write::Outbox(number, Box::new(entry)));
         }
-        let paths = item.files().filter_map(|file| file.path.clone()).collect();
         let Delivery { recipients, allowed_by, .. } = delivery;
         tally.landed.push(Landed { list, recipients, item: id, duplicate: false, allowed_by, paths });
-        self.group.writes.push(Write::Item(list, id, item));
+        Ok(())
+    }
+
+    /// Puts the item where its kind of list wants it: the number it has now, and the paths of its files in a library.
+    fn place(
+        &mut self,
+        plan: &Plan,
+        delivery: &mut Delivery,
+        mut item: Item,
+        tally: &mut Decided,
+    ) -> Result<(ItemId, Vec<String>), StoreError> {
+        if !delivery.updates.is_empty() {
+            return Ok((self.file_events(plan, delivery, item, tally)?, Vec::new()));
+        }
+        let list = delivery.list;
+        let id = ItemId(self.next(Counter::Item(list))?);
+        if let Some(folder) = &delivery.library_folder {
+            self.file_away(list, id, folder, delivery.overwrite, &mut item)?;
+        }
+        if let Some(facts) = delivery.thread.take() {
+            self.join(list, Facts { item: id, ..*facts }, delivery.topic_days)?;
+        }
+        let paths = item.files().filter_map(|file| file.path.clone()).collect();
+        self.write_item(plan, list, id, item, tally)?;
+        Ok((id, paths))
+    }
+
+    /// A new item with its files.
+    fn write_item(
+        &mut self,
+        plan: &Plan,
+        list: ListId,
+        id: ItemId,
+        item: Item,
+        tally: &mut Decided,
+    ) -> Result<(), StoreError> {
+        for file in item.files() {
+            self.refer(file, &plan.blobs)?;
+        }
+        tally.items += 1;
+        tally.attachments += item.attachments.len() as u64;
+        self.group.writes.push(Write::Item(list, id, Box::new(item)));
         Ok(())
     }
 
