@@ -9,11 +9,13 @@ use std::fs;
 use std::io::{BufRead, BufReader, Write as _};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use rustix::process::Signal;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -271,18 +273,23 @@ impl Server {
         self.is_sound();
     }
 
-    /// Starts a command that stays; returns once it answers for the store.
+    /// The control socket in the store folder.
+    pub fn socket(&self) -> Option<PathBuf> {
+        let entries = fs::read_dir(self.path("store")).ok()?.flatten();
+        let mut sockets = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_socket()));
+        sockets.next().map(|entry| entry.path())
+    }
+
+    /// Starts a command that stays; returns once somebody listens. To ask `status` until it runs would not do: who asks
+    /// while nobody owns the store owns it for that moment, and the command would find it taken.
     #[track_caller]
     pub fn start(&self, words: &[&str]) -> Running {
-        let running = Running::spawn(self.command(words));
-        let starting = Instant::now();
-        loop {
-            let status = self.good(&["status", "--json"]).only();
-            if status["pid"] == running.pid() {
-                return running;
-            }
-            assert!(starting.elapsed() < PATIENCE, "{words:?} does not run: {status}");
-        }
+        let mut running = Running::spawn(self.command(words));
+        until("it listens", PATIENCE, || {
+            assert!(!running.has_ended(), "{words:?} has ended");
+            self.socket().is_some_and(|socket| UnixStream::connect(socket).is_ok()) && running.minds_term()
+        });
+        running
     }
 }
 
@@ -417,11 +424,19 @@ impl Running {
         object(&self.lines.recv_timeout(PATIENCE).expect("another line"))
     }
 
-    pub fn term(&self) {
-        self.signal(rustix::process::Signal::TERM);
+    /// It has a handler for TERM (proc(5), `SigCgt`): before that the signal would kill it.
+    fn minds_term(&self) -> bool {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap_or_default();
+        let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
+        let caught = caught.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or_default();
+        caught >> (Signal::TERM.as_raw() - 1) & 1 == 1
     }
 
-    pub fn signal(&self, signal: rustix::process::Signal) {
+    pub fn term(&self) {
+        self.signal(Signal::TERM);
+    }
+
+    pub fn signal(&self, signal: Signal) {
         let pid = rustix::process::Pid::from_raw(self.pid().cast_signed()).unwrap();
         rustix::process::kill_process(pid, signal).unwrap();
     }
