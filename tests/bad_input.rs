@@ -13,7 +13,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use common::*;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 const SOON: Duration = Duration::from_secs(20);
 
@@ -162,8 +162,14 @@ fn a_file_with_several_links_is_incomplete_while_it_is_fresh_and_then_no_mail() 
 #[test]
 fn names_that_are_no_text_are_delivered_and_shown_readable() {
     let server = Server::with_news();
-    let names: [&[u8]; 6] =
-        [b"caf\xe9.eml", b"\xff\xfe", b"new\nline.eml", b"\x1b[31mred\x1b]0;title\x07.eml", "rtl\u{202e}lme.exe".as_bytes(), b"tab\t \\ %s $(x) `y`.eml"];
+    let names: [&[u8]; 6] = [
+        b"caf\xe9.eml",
+        b"\xff\xfe",
+        b"new\nline.eml",
+        b"\x1b[31mred\x1b]0;title\x07.eml",
+        "rtl\u{202e}lme.exe".as_bytes(),
+        b"tab\t \\ %s $(x) `y`.eml",
+    ];
     for (number, name) in names.iter().enumerate() {
         server.put(OsStr::from_bytes(name), letter(&format!("good {number}"), &["news"]));
     }
@@ -238,7 +244,8 @@ fn names_as_long_as_the_file_system_takes_them_are_kept_whole() {
     assert_eq!(server.own("claimed"), [""; 0], "nothing is left over of the names that had to be cut");
     server.list("nobody", "announcements", &[]);
     assert_eq!(server.batch(&["failed", "retry", "--json"]).ends(), "2 found: 2 delivered");
-    let sources: Vec<String> = ["news", "nobody"].iter().flat_map(|list| server.items(list)).map(|item| text(&item["source"])).collect();
+    let sources: Vec<String> =
+        ["news", "nobody"].iter().flat_map(|list| server.items(list)).map(|item| text(&item["source"])).collect();
     for name in [long("g", 255), long("b", 255), long("c", 246)] {
         assert!(sources.contains(&name), "{name}: {sources:?}");
     }
@@ -271,7 +278,12 @@ fn a_file_that_is_open_for_writing_is_incomplete_untouched_and_delivered_later()
     server.put("whole.eml", letter("whole", &["news"]));
     for _ in 0..2 {
         let sheet = server.run();
-        assert_eq!((sheet.n("incomplete"), sheet.n("refused") + sheet.n("damaged"), sheet.code), (1, 0, 0), "{}", sheet.value);
+        assert_eq!(
+            (sheet.n("incomplete"), sheet.n("refused") + sheet.n("damaged"), sheet.code),
+            (1, 0, 0),
+            "{}",
+            sheet.value
+        );
         assert_eq!(fs::read(&path).unwrap(), first, "untouched, where it was");
     }
     assert_eq!(server.titles("news"), ["whole"], "it holds up nobody");
@@ -325,7 +337,11 @@ fn files_that_vanish_meanwhile_were_never_found() {
         assert_eq!(server.items("news").len() as u64, found);
         counted
     });
-    assert_eq!(ids_once(&server.items("news")).len() as u64 + taken_back, made, "delivered or taken back, none of them both");
+    assert_eq!(
+        ids_once(&server.items("news")).len() as u64 + taken_back,
+        made,
+        "delivered or taken back, none of them both"
+    );
     server.is_settled();
 }
 
@@ -583,11 +599,31 @@ fn with_less_room_than_the_reserve_mail_is_deferred_and_delivered_once_there_is_
 }
 
 #[test]
+fn a_watch_waits_for_room_and_goes_on_by_itself() {
+    let Some(disk) = SmallDisk::new("40m", "64MiB") else { return };
+    let server = &disk.server;
+    let watch = server.start(&["watch", "--json", "--every", "50ms"]);
+    server.put("x.eml", letter("x", &["news"]));
+    let sheet = watch.line();
+    check_sheet(&sheet);
+    assert_eq!((&sheet["deferred"], &sheet["problems"][0]["reason"]), (&json!(1), &json!("store-full")));
+    assert_eq!(server.only(&["status", "--json"])["running"], true, "a full disk passes");
+    disk.resize("200m");
+    until("it is delivered", SOON, || server.titles("news") == ["x"]);
+    watch.term();
+    assert_eq!(watch.wait(), 0);
+    server.is_settled();
+}
+
+#[test]
 fn a_disk_that_fills_up_in_the_middle_defers_the_rest_and_loses_nothing() {
     let Some(disk) = SmallDisk::new("24m", "0") else { return };
     let server = &disk.server;
     for number in 0..60 {
-        server.put(format!("{number}.eml"), letter(&format!("f{number}"), &["news"]).attach("a.bin", noise(number, 700_000)));
+        server.put(
+            format!("{number}.eml"),
+            letter(&format!("f{number}"), &["news"]).attach("a.bin", noise(number, 700_000)),
+        );
     }
     let sheet = server.run();
     assert!(sheet.n("deferred") > 0 && sheet.n("delivered") > 0, "{}", sheet.ends());
@@ -622,7 +658,10 @@ fn after_a_disk_without_any_room_everything_is_delivered() {
     let Some(disk) = SmallDisk::new("24m", "0") else { return };
     let server = &disk.server;
     for number in 0..20 {
-        server.put(format!("{number}.eml"), letter(&format!("e{number}"), &["news"]).attach("a.bin", noise(number, 10_000)));
+        server.put(
+            format!("{number}.eml"),
+            letter(&format!("e{number}"), &["news"]).attach("a.bin", noise(number, 10_000)),
+        );
     }
     disk.fill_up_to(0);
     for _ in 0..2 {

@@ -239,7 +239,8 @@ fn a_wrong_variable_is_named_with_the_nearest_known_key() {
 #[test]
 #[ignore = "BUG: a rule between settings that a variable breaks is told as line 1 of the file, and the variable is not named"]
 fn a_variable_that_does_not_belong_to_the_mode_is_named() {
-    let mut command = Server::new().command(&["list", "ls"]);
+    let server = Server::new();
+    let mut command = server.command(&["list", "ls"]);
     command.env("MAILMILL_SMTP__SAFE_SERVERS", "[\"10.0.0.1\"]");
     answer(command).ends(2).says("MAILMILL_SMTP__SAFE_SERVERS");
 }
@@ -407,7 +408,10 @@ fn settings_are_toml_values_and_bare_words_are_strings() {
     assert_eq!(list["members"], json!(["a@b.example", "@c.example", "staff"]));
     assert_eq!((&list["overwrite"], &list["folders"]), (&json!(true), &json!("subject")));
     let list = server.only(&["list", "set", "docs", "folders=sender", "overwrite=false", "--json"]);
-    assert_eq!((&list["overwrite"], &list["folders"], &list["senders"]), (&json!(false), &json!("sender"), &json!("any")));
+    assert_eq!(
+        (&list["overwrite"], &list["folders"], &list["senders"]),
+        (&json!(false), &json!("sender"), &json!("any"))
+    );
     assert_eq!(list["aliases"], json!(["papers"]));
 }
 
@@ -490,9 +494,15 @@ fn apply_is_declarative_and_may_be_repeated() {
         server.ask(&["list", "apply", file.to_str().unwrap(), "--json"])
     };
     let changes = |text: &str| -> Vec<String> {
-        apply(text).ends(0).objects().iter().map(|row| format!("{} {}", text_of(row, "list"), text_of(row, "change"))).collect()
+        apply(text)
+            .ends(0)
+            .objects()
+            .iter()
+            .map(|row| format!("{} {}", text_of(row, "list"), text_of(row, "change")))
+            .collect()
     };
-    let text_one = "[a]\nkind = \"blog\"\naddress = \"a\"\nsenders = \"any\"\n[b]\nkind = \"calendar\"\naddress = \"b\"\n";
+    let text_one =
+        "[a]\nkind = \"blog\"\naddress = \"a\"\nsenders = \"any\"\n[b]\nkind = \"calendar\"\naddress = \"b\"\n";
     assert_eq!(changes(text_one), ["a created", "b created"]);
     assert_eq!(changes(text_one), ["a unchanged", "b unchanged"]);
     // What is not named any more is the default again; a list that is not named stays.
@@ -734,7 +744,9 @@ fn json_is_one_object_a_line_and_standard_output_has_nothing_else() {
     assert!(server.objects(&["doctor", "--json"]).len() > 5);
     server.batch(&["failed", "retry", "--json"]);
     // Without --json, what is no answer is for people: standard error.
-    for words in [&["run"][..], &["import", one.to_str().unwrap(), "--list", "news"], &["list", "set", "news", "receive=true"]] {
+    for words in
+        [&["run"][..], &["import", one.to_str().unwrap(), "--list", "news"], &["list", "set", "news", "receive=true"]]
+    {
         assert_eq!(server.good(words).text(), "", "{words:?}");
     }
     server.put("d.eml", letter("d", &["nobody"]));
@@ -886,7 +898,9 @@ fn reclaim_takes_everything_when_the_store_is_lost() {
     dead.list("news", "announcements", &[]);
     assert_eq!(dead.run().ends(), "0 found: ", "a new store has a claim folder of its own");
     let labels = names_in(&dead.drop_folder().join(".mailmill"));
-    let lost = labels.iter().find(|label| !names_in(&dead.drop_folder().join(".mailmill").join(label).join("claimed")).is_empty());
+    let lost = labels
+        .iter()
+        .find(|label| !names_in(&dead.drop_folder().join(".mailmill").join(label).join("claimed")).is_empty());
     assert_eq!(dead.only(&["reclaim", "--server", lost.unwrap(), "--store-lost", "--json"])["taken"], 1);
     assert_eq!(dead.run().ends(), "1 found: 1 delivered");
     assert_eq!(dead.titles("news"), ["a"]);
@@ -960,7 +974,8 @@ fn gen_makes_the_same_bytes_from_the_same_seed() {
     let server = Server::new();
     let made = |dir: &str, seed: &str, profile: &str| {
         let dir = server.path(dir);
-        let words = ["gen", dir.to_str().unwrap(), "--messages", "120", "--profile", profile, "--seed", seed, "--lists", "3"];
+        let words =
+            ["gen", dir.to_str().unwrap(), "--messages", "120", "--profile", profile, "--seed", seed, "--lists", "3"];
         server.good(&words);
         files_below(&dir).iter().map(|path| fs::read(path).unwrap()).collect::<Vec<_>>()
     };

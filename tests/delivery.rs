@@ -160,7 +160,8 @@ fn routing_is_by_envelope_alone() {
 fn without_an_envelope_mail_is_refused_or_routed_by_its_headers() {
     let server = Server::with_news();
     server.list("blog", "blog", &["senders=members", "members=[\"ann@example.org\"]"]);
-    let letter = letter("none", &[]).header("To", "News <news@lists.example>").header("Cc", "blog@lists.example, x@y.example");
+    let letter =
+        letter("none", &[]).header("To", "News <news@lists.example>").header("Cc", "blog@lists.example, x@y.example");
     server.put("x.eml", letter.mail());
     let sheet = server.run();
     assert_eq!((sheet.ends().as_str(), sheet.reasons().concat()), ("1 found: 1 refused", "no-envelope".to_owned()));
@@ -445,7 +446,11 @@ fn a_duplicate_that_reaches_a_new_list_too_is_delivered_there() {
     server.list("blog", "blog", &[]);
     server.put("b.eml", mail.clone());
     let sheet = server.run();
-    assert_eq!((sheet.ends().as_str(), sheet.n("items")), ("1 found: 1 delivered", 1), "delivered is worse than duplicate");
+    assert_eq!(
+        (sheet.ends().as_str(), sheet.n("items")),
+        ("1 found: 1 delivered", 1),
+        "delivered is worse than duplicate"
+    );
     let sheet = server.batch(&["failed", "retry", "--json"]);
     assert_eq!((sheet.n("items"), sheet.n("refused")), (0, 0), "{}", sheet.value);
     assert_eq!((server.items("news").len(), server.items("blog").len()), (1, 1));
@@ -514,7 +519,10 @@ fn an_attachment_is_what_is_attached_named_or_no_text() {
         "x-sender: a@example.org\r\nx-receiver: news@lists.example\r\nSubject: parts\r\nMIME-Version: 1.0\r\n\
          Content-Type: multipart/mixed; boundary=zz\r\n\r\n",
         &part("Content-Type: text/plain\r\nContent-Disposition: attachment", "attached"),
-        &part("Content-Type: text/plain; charset=iso-8859-1\r\nContent-Transfer-Encoding: quoted-printable", "k=F6rper"),
+        &part(
+            "Content-Type: text/plain; charset=iso-8859-1\r\nContent-Transfer-Encoding: quoted-printable",
+            "k=F6rper",
+        ),
         &part("Content-Type: text/plain; name=n.txt", "named"),
         &part("Content-Type: image/png\r\nContent-Disposition: inline\r\nContent-ID: <logo@x>", "PNG"),
         &part("Content-Type: text/html", "<p>h</p>"),
@@ -540,7 +548,8 @@ fn a_library_puts_files_in_its_root_or_in_folders_by_sender_or_subject() {
     for (list, folders) in [("root", "folders=root"), ("sender", "folders=sender"), ("subject", "folders=subject")] {
         server.list(list, "document-library", &[folders]);
     }
-    let letter = letter("Q1 and/or Q2", &["root", "sender", "subject"]).from("Bob@Example.org").attach("r.pdf", noise(1, 50));
+    let letter =
+        letter("Q1 and/or Q2", &["root", "sender", "subject"]).from("Bob@Example.org").attach("r.pdf", noise(1, 50));
     server.put("x.eml", letter);
     assert_eq!(server.run().ends(), "1 found: 1 delivered");
     assert_eq!(paths(&server.items("root")[0]), ["r.pdf"]);
@@ -611,9 +620,10 @@ fn names_of_files_are_made_safe_and_the_name_as_sent_is_kept() {
     server.list("docs", "document-library", &["save_original=true"]);
     let long = format!("{}.docx", "n".repeat(300));
     let names = ["a#b%c?.docx", long.as_str(), "../../etc/passwd", "con.txt", "..", ".hidden"];
-    let letter = names.iter().enumerate().fold(letter("probe/9", &["docs"]), |letter, (number, name)| {
-        letter.attach(name, format!("content {number}"))
-    });
+    let letter = names
+        .iter()
+        .enumerate()
+        .fold(letter("probe/9", &["docs"]), |letter, (number, name)| letter.attach(name, format!("content {number}")));
     server.put("x.eml", letter);
     assert_eq!(server.run().ends(), "1 found: 1 delivered");
     let item = server.items("docs").remove(0);
@@ -649,7 +659,10 @@ fn a_thousand_files_of_one_name_all_get_their_own() {
     let server = Server::new();
     server.list("docs", "document-library", &[]);
     for number in 0..1000 {
-        server.put(format!("{number}.eml"), letter(&format!("scan {number}"), &["docs"]).attach("scan.pdf", noise(number, 20)));
+        server.put(
+            format!("{number}.eml"),
+            letter(&format!("scan {number}"), &["docs"]).attach("scan.pdf", noise(number, 20)),
+        );
     }
     assert_eq!(server.run().ends(), "1000 found: 1000 delivered");
     let paths: BTreeSet<String> = server.items("docs").iter().flat_map(paths).collect();
@@ -755,7 +768,10 @@ fn equal_attachments_are_stored_once() {
     let server = Server::with_news();
     server.list("docs", "document-library", &[]);
     for number in 0..20 {
-        server.put(format!("{number}.eml"), letter(&format!("n{number}"), &["news", "docs"]).attach("logo.png", noise(1, 8000)));
+        server.put(
+            format!("{number}.eml"),
+            letter(&format!("n{number}"), &["news", "docs"]).attach("logo.png", noise(1, 8000)),
+        );
     }
     assert_eq!(server.run().n("attachments"), 40);
     assert_eq!(server.only(&["verify", "--json"])["blobs"], 1);
@@ -778,7 +794,8 @@ fn two_servers_on_one_folder_deliver_each_mail_once_between_them() {
         [one.run(), other.join().unwrap()]
     });
     // What one is renaming while the other lists is nobody's loss: it is found by one of them, if need be in the next batch.
-    let found: u64 = sheets.iter().map(|sheet| sheet.n("found")).sum::<u64>() + one.run().n("found") + two.run().n("found");
+    let found: u64 =
+        sheets.iter().map(|sheet| sheet.n("found")).sum::<u64>() + one.run().n("found") + two.run().n("found");
     assert_eq!(found, 1000);
     let (mine, yours) = (ids_once(&one.items("news")), ids_once(&two.items("news")));
     assert_eq!(mine.intersection(&yours).count(), 0);

@@ -277,7 +277,9 @@ fn kill_again_and_again(settings: &str, to: &str, kind: &str) {
     // The bytes are whole too.
     for item in items.iter().filter(|item| !item["attachments"].as_array().unwrap().is_empty()).step_by(40) {
         let number: u64 = text(&item["title"])["mail ".len()..].parse().unwrap();
-        assert!(server.cat(to, item["id"].as_u64().unwrap(), "a.bin") == noise(number, 10_000) || kind != "announcements");
+        assert!(
+            server.cat(to, item["id"].as_u64().unwrap(), "a.bin") == noise(number, 10_000) || kind != "announcements"
+        );
         assert!(server.cat(to, item["id"].as_u64().unwrap(), "1") == noise(number, 10_000));
     }
     assert_eq!(server.run().ends(), "0 found: ");
@@ -290,7 +292,11 @@ fn killed_again_and_again_every_mail_is_there_exactly_once() {
 
 #[test]
 fn killed_again_and_again_a_library_has_every_file_exactly_once() {
-    kill_again_and_again("[limits]\ngroup_mails = 7\nclaims = 64\n[incoming]\nkeep = \"done\"\n", "news", "document-library");
+    kill_again_and_again(
+        "[limits]\ngroup_mails = 7\nclaims = 64\n[incoming]\nkeep = \"done\"\n",
+        "news",
+        "document-library",
+    );
 }
 
 #[test]

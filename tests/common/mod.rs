@@ -44,15 +44,8 @@ pub const REASONS: [&str; 16] = [
 
 const ENDS: [&str; 6] = ["delivered", "duplicates", "refused", "damaged", "deferred", "incomplete"];
 
-pub const KINDS: [&str; 7] = [
-    "document-library",
-    "picture-library",
-    "form-library",
-    "announcements",
-    "calendar",
-    "discussion-board",
-    "blog",
-];
+pub const KINDS: [&str; 7] =
+    ["document-library", "picture-library", "form-library", "announcements", "calendar", "discussion-board", "blog"];
 
 /// The binary with nothing of this environment that could lead it astray.
 pub fn mailmill() -> Command {
