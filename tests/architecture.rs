@@ -170,15 +170,15 @@ fn imports(file: &str, source: &str) -> Vec<Import> {
                 let mut module = module_of(file);
                 module.extend(inside.iter().map(|(_, name)| name.clone()));
                 let mut next = at;
-                match start {
-                    "crate" => module.clear(),
-                    _ => {
-                        while is(next, "super") {
-                            module.pop();
-                            next += 2;
-                        }
-                        next = next.saturating_sub(2).max(at);
-                    }
+                if start == "crate" {
+                    module.clear();
+                }
+                while is(next, "super") {
+                    module.pop();
+                    next += 2;
+                }
+                if start == "super" {
+                    next -= 2;
                 }
                 walk(&tokens, next + 2, &module, &mut found);
             }
@@ -191,8 +191,7 @@ fn imports(file: &str, source: &str) -> Vec<Import> {
 /// Follows a path from here, into every branch of a group; answers where it ends.
 fn walk(tokens: &[Token<'_>], mut at: usize, module: &[String], found: &mut Vec<Import>) -> usize {
     let mut path = module.to_vec();
-    loop {
-        let Some(token) = tokens.get(at) else { break };
+    while let Some(token) = tokens.get(at) {
         if token.text == "{" {
             at += 1;
             while tokens.get(at).is_some_and(|token| token.text != "}") {

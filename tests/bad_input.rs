@@ -128,7 +128,9 @@ fn folders_links_and_pipes_that_do_not_pretend_to_be_mail_are_left_alone() {
     let before = listing(&drop);
     assert_eq!(server.run().ends(), "0 found: ");
     let after = listing(&drop);
-    before.iter().for_each(|(path, what)| assert_eq!(after.get(path), Some(what)));
+    for (path, what) in &before {
+        assert_eq!(after.get(path), Some(what));
+    }
 }
 
 #[test]
@@ -354,6 +356,13 @@ struct Nobody<'s> {
 
 const NOBODY: u32 = 65534;
 
+fn give_to_nobody(path: &Path) {
+    chown(path, Some(NOBODY), Some(NOBODY)).unwrap();
+    if path.is_dir() && !path.is_symlink() {
+        fs::read_dir(path).unwrap().flatten().for_each(|entry| give_to_nobody(&entry.path()));
+    }
+}
+
 impl<'s> Nobody<'s> {
     /// None, and a word about it, where this cannot be tried.
     fn of(server: &'s Server) -> Option<Self> {
@@ -363,19 +372,12 @@ impl<'s> Nobody<'s> {
         }
         fs::copy(env!("CARGO_BIN_EXE_mailmill"), server.path("mailmill")).unwrap();
         let nobody = Self { server };
-        nobody.own(server.root.path());
+        give_to_nobody(server.root.path());
         if let Err(why) = system("setpriv", &["--reuid=65534", "--regid=65534", "--clear-groups", "true"]) {
             skipped(&why);
             return None;
         }
         Some(nobody)
-    }
-
-    fn own(&self, path: &Path) {
-        chown(path, Some(NOBODY), Some(NOBODY)).unwrap();
-        if path.is_dir() && !path.is_symlink() {
-            fs::read_dir(path).unwrap().flatten().for_each(|entry| self.own(&entry.path()));
-        }
     }
 
     fn ask(&self, words: &[&str]) -> Answer {
@@ -463,7 +465,7 @@ fn without_the_right_to_write_in_the_drop_folder_nothing_is_delivered_and_that_i
     nobody.ask(&["doctor"]).ends(1);
     assert_eq!(listing(&server.drop_folder()), before);
     assert_eq!(nobody.ask(&["items", "news", "--json"]).objects().len(), 0);
-    nobody.own(&server.drop_folder());
+    give_to_nobody(&server.drop_folder());
     assert_eq!(nobody.run().ends(), "1 found: 1 delivered");
 }
 

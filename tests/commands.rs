@@ -364,7 +364,9 @@ fn a_list_of_every_kind_can_be_made_shown_and_deleted() {
     }
     assert_eq!(server.objects(&["list", "ls", "--json"]).len(), 0);
     let wrong = server.ask(&["list", "create", "x", "--kind", "survey", "--address", "x"]).ends(2).says("survey");
-    KINDS.iter().for_each(|kind| assert!(wrong.stderr.contains(kind), "{kind}: {}", wrong.stderr));
+    for kind in KINDS {
+        assert!(wrong.stderr.contains(kind), "{kind}: {}", wrong.stderr);
+    }
 }
 
 #[test]
@@ -933,7 +935,7 @@ fn doctor_warns_of_old_files_and_of_silence() {
     let server = Server::with("[incoming]\nalert_silence = \"1h\"\n");
     server.put("old.eml", letter("old", &["news"]));
     let file = fs::File::options().write(true).open(server.drop_folder().join("old.eml")).unwrap();
-    file.set_modified(std::time::SystemTime::now() - std::time::Duration::from_secs(86_400)).unwrap();
+    file.set_modified(std::time::SystemTime::now() - std::time::Duration::from_hours(24)).unwrap();
     drop(file);
     let warnings: Vec<String> = server
         .objects(&["doctor", "--json"])

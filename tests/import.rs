@@ -41,7 +41,7 @@ fn mail(subject: &str) -> String {
 }
 
 fn mbox(subjects: &[&str]) -> String {
-    subjects.iter().map(|subject| format!("{FROM_LINE}{}\n", mail(subject))).collect()
+    subjects.iter().flat_map(|subject| [FROM_LINE.to_owned(), mail(subject), "\n".to_owned()]).collect()
 }
 
 fn gz(bytes: impl AsRef<[u8]>) -> Vec<u8> {
@@ -187,10 +187,7 @@ fn what_is_too_large_is_told() {
     let server = Server::with("[limits]\nmail_bytes = 10000\n");
     server.list("news", "announcements", &[]);
     server.write("old/large.eml", letter("large", &[]).body(&"x".repeat(10_001)).mail());
-    server.write(
-        "old/box",
-        format!("{}{}", mbox(&["small"]), format!("{FROM_LINE}{}{}\n", mail("large"), "y\n".repeat(6000))),
-    );
+    server.write("old/box", [mbox(&["small"]), FROM_LINE.to_owned(), mail("large"), "y\n".repeat(6000)].concat());
     let sheet = server.import(&["old"]);
     assert_eq!((sheet.n("delivered"), sheet.n("found"), sheet.code), (1, 3, 3), "{}", sheet.value);
     assert_eq!(sheet.reasons(), ["too-large", "too-large"]);
