@@ -68,6 +68,11 @@ impl Directory {
         const ALIKE: f64 = 0.85;
         /// Comparing with every address of a very large farm would hold up other mail.
         const COMPARED: usize = 2000;
+        /// Nobody mistypes a longer one (RFC 5321 section 4.5.3.1.3), and comparing takes time with its length.
+        const LONGEST: usize = 254;
+        if recipient.len() > LONGEST {
+            return None;
+        }
         let recipient = recipient.trim().to_lowercase();
         let local = recipient.rsplit_once('@').map_or(recipient.as_str(), |(local, _)| local);
         let likeness = |address: &str| strsim::jaro_winkler(local, address.split('@').next().unwrap_or(address));

@@ -54,29 +54,50 @@ fn without_utf16(bytes: &[u8]) -> Cow<'_, [u8]> {
 /// Physical lines end at LF, CRLF or CR, whichever the last gateway left. A fold may fall inside a character (RFC 5545 section
 /// 3.1), so this joins bytes; characters come after.
 fn unfold(bytes: &[u8]) -> Vec<Vec<u8>> {
-    let mut lines: Vec<Vec<u8>> = Vec::new();
-    let mut previous_width = 0;
+    let mut lines: Vec<Unfolded> = Vec::new();
     for physical in bytes.split(|byte| matches!(byte, b'\n' | b'\r')).filter(|line| !line.is_empty()) {
+        let last_width = physical.len();
         match (lines.last_mut(), physical) {
-            (Some(line), _) if in_quoted_printable(line) => {
-                line.pop();
-                line.extend_from_slice(physical);
+            (Some(line), _) if in_quoted_printable(&line.text) => {
+                line.text.pop();
+                line.text.extend_from_slice(physical);
+                line.last_width = last_width;
             }
-            (Some(line), [b' ' | b'\t', rest @ ..]) => line.extend_from_slice(rest),
-            (Some(line), _) if !is_property(physical) => {
-                if !is_property_value_open(line) {
-                    continue;
-                }
-                if previous_width < MARGIN {
-                    line.extend_from_slice(b"\\n");
-                }
-                line.extend_from_slice(physical);
+            (Some(line), [b' ' | b'\t', rest @ ..]) => {
+                line.text.extend_from_slice(rest);
+                line.last_width = last_width;
             }
-            _ => lines.push(physical.trim_ascii_start().to_vec()),
+            _ => lines.push(Unfolded { text: physical.trim_ascii_start().to_vec(), last_width }),
         }
-        previous_width = physical.len();
     }
-    lines
+    mend(lines)
+}
+
+struct Unfolded {
+    text: Vec<u8>,
+    /// Of its last physical line.
+    last_width: usize,
+}
+
+/// Joins what is no property to the value before it: the rest of a fold that lost its space, or of a text with a bare new line.
+fn mend(lines: Vec<Unfolded>) -> Vec<Vec<u8>> {
+    let mut mended: Vec<Vec<u8>> = Vec::new();
+    let mut previous_width = 0;
+    for Unfolded { text, last_width } in lines {
+        match mended.last_mut() {
+            Some(line) if !is_property(&text) => {
+                if !ends_a_component(line) {
+                    if previous_width < MARGIN {
+                        line.extend_from_slice(b"\\n");
+                    }
+                    line.extend_from_slice(&text);
+                }
+            }
+            _ => mended.push(text),
+        }
+        previous_width = last_width;
+    }
+    mended
 }
 
 /// vCalendar 1.0: a soft line break. Parameters stand at the front; looking further would cost the square of a hostile line.
@@ -95,8 +116,8 @@ fn is_property(line: &[u8]) -> bool {
 }
 
 /// What follows BEGIN or END without being a property is a mailer's footer, not the rest of a value.
-fn is_property_value_open(line: &[u8]) -> bool {
-    !(starts_with_word(line, b"BEGIN:") || starts_with_word(line, b"END:"))
+fn ends_a_component(line: &[u8]) -> bool {
+    starts_with_word(line, b"BEGIN:") || starts_with_word(line, b"END:")
 }
 
 fn starts_with_word(line: &[u8], word: &[u8]) -> bool {
@@ -219,6 +240,14 @@ mod tests {
             let text = ["BEGIN:VEVENT", "SUMMARY:one", " two", "\t three", "END:VEVENT", ""].join(end);
             assert_eq!(lines(text.as_bytes()), "BEGIN:VEVENT\nSUMMARY:onetwo three\nEND:VEVENT\n");
         }
+    }
+
+    #[test]
+    fn a_fold_inside_a_name_is_a_fold() {
+        assert_eq!(
+            lines(b"BEGIN:VEVENT\nMETH\n OD\n\n :PUBLISH\nEND:VEVENT\n"),
+            "BEGIN:VEVENT\nMETHOD:PUBLISH\nEND:VEVENT\n"
+        );
     }
 
     #[test]

@@ -41,6 +41,9 @@ impl Default for Limits {
 /// RDATE and EXDATE values of one event; a daily series of ten years has no more.
 const MAX_DATES: usize = 4000;
 
+/// RRULEs of one event. RFC 5545 section 3.8.5.3 wants one; each costs its expansion.
+const MAX_RULES: usize = 4;
+
 /// A calendar with more wrong with it than this is described well enough.
 const MAX_PROBLEMS: usize = 50;
 
@@ -142,8 +145,8 @@ impl Reader {
 
 /// METHOD stands in the VCALENDAR; an event outside of one has none. Err: a word that is no method.
 fn method(calendar: &ICalendar) -> Result<Method, String> {
-    let entries = calendar.components.first().into_iter().flat_map(|root| &root.entries);
-    let Some(entry) = entries.filter(|entry| entry.name == ICalendarProperty::Method).next_back() else {
+    let mut entries = calendar.components.first().into_iter().flat_map(|root| &root.entries);
+    let Some(entry) = entries.rfind(|entry| entry.name == ICalendarProperty::Method) else {
         return Ok(Method::Publish);
     };
     match entry.values.first() {
@@ -254,6 +257,8 @@ impl Draft<'_> {
     /// The library's spelling where it understands the rule: the same rule then is the same text.
     fn rule(&mut self, entry: &ICalendarEntry) {
         match entry.values.first() {
+            _ if self.parts.event.rules.len() >= MAX_RULES => self.problems.push("an RRULE is left out".to_owned()),
+            Some(value) if is_empty(value) => {}
             Some(ICalendarValue::RecurrenceRule(rule)) => self.parts.event.rules.push(rule.to_string()),
             Some(other) => {
                 let rule = text(other).unwrap_or_default();
@@ -266,13 +271,10 @@ impl Draft<'_> {
 
     fn rdates(&mut self, entry: &ICalendarEntry) {
         let zone = self.zone(entry);
-        for value in &entry.values {
+        for value in entry.values.iter().filter(|value| !is_empty(value)) {
             let span = match value {
-                ICalendarValue::PartialDateTime(start) => {
-                    when(start, zone.as_ref()).map(|start| Span { start, end: None })
-                }
                 ICalendarValue::Period(period) => span(period, zone.as_ref()),
-                _ => None,
+                value => moment(value, zone.as_ref()).map(|start| Span { start, end: None }),
             };
             match span {
                 Some(span) if self.parts.event.rdates.len() < MAX_DATES => self.parts.event.rdates.push(span),
@@ -283,8 +285,8 @@ impl Draft<'_> {
 
     fn exdates(&mut self, entry: &ICalendarEntry) {
         let zone = self.zone(entry);
-        for value in &entry.values {
-            match value.as_partial_date_time().and_then(|at| when(at, zone.as_ref())) {
+        for value in entry.values.iter().filter(|value| !is_empty(value)) {
+            match moment(value, zone.as_ref()) {
                 Some(at) if self.parts.event.exdates.len() < MAX_DATES => self.parts.event.exdates.push(at),
                 _ => self.problems.push("an EXDATE is left out".to_owned()),
             }
@@ -308,8 +310,11 @@ impl Draft<'_> {
     }
 
     fn time(&mut self, entry: &ICalendarEntry) -> Option<When> {
+        if entry.values.first().is_none_or(is_empty) {
+            return None;
+        }
         let zone = self.zone(entry);
-        let found = entry.values.first()?.as_partial_date_time().and_then(|parts| when(parts, zone.as_ref()));
+        let found = entry.values.first().and_then(|value| moment(value, zone.as_ref()));
         if found.is_none() {
             let value = entry.values.first().and_then(text).unwrap_or_default();
             self.problems.push(format!("{} is no time: {}", entry.name.as_str(), short(&value)));
@@ -400,6 +405,23 @@ impl Draft<'_> {
 fn fits(start: &When, end: &When) -> bool {
     let comparable = start.utc.is_some() == end.utc.is_some();
     start.is_day() == end.is_day() && !(comparable && end.seconds() < start.seconds())
+}
+
+/// `EXDATE:` and `RRULE:` without a value are common and mean nothing.
+fn is_empty(value: &ICalendarValue) -> bool {
+    matches!(value, ICalendarValue::Text(text) if text.trim().is_empty())
+}
+
+/// A wrong VALUE parameter makes the library read a time as something else.
+fn moment(value: &ICalendarValue, zone: Option<&Zone>) -> Option<When> {
+    match value {
+        ICalendarValue::PartialDateTime(parts) => when(parts, zone),
+        ICalendarValue::Text(text) => {
+            let mut parts = PartialDateTime::default();
+            parts.parse_timestamp(&mut text.as_bytes().iter().peekable(), false).then(|| when(&parts, zone)).flatten()
+        }
+        _ => None,
+    }
 }
 
 fn when(parts: &PartialDateTime, zone: Option<&Zone>) -> Option<When> {

@@ -143,8 +143,9 @@ impl<'a> Plan<'a> {
     fn places(&mut self, course: &Course) -> Vec<Place> {
         let Course { event, start, zone, .. } = course;
         let mut places = vec![Place { at: (*start).clone(), end: None }];
+        let last = self.last_place_needed();
         for rule in &event.rules {
-            match expand(rule, start, zone) {
+            match expand(rule, start, zone, last) {
                 Ok(times) => {
                     if times.len() >= HORIZON && times.last().is_some_and(|last| *last < self.to) {
                         self.found.gaps.push(Gap::Horizon);
@@ -165,6 +166,15 @@ impl<'a> Plan<'a> {
         places.sort_by_cached_key(|place| (place.at.seconds(), place.end.is_none()));
         places.dedup_by(|next, kept| next.at.same_moment(&kept.at));
         places
+    }
+
+    /// Past the window only the places of exceptions that were moved into it are needed.
+    fn last_place_needed(&self) -> i64 {
+        let moved = self.single.values().filter_map(|(instance, _)| {
+            let start = instance.event()?.start.as_ref()?;
+            (start.seconds() < self.to).then_some(instance.at.as_ref()?.seconds())
+        });
+        moved.max().unwrap_or(self.to).max(self.to)
     }
 
     fn place(&mut self, course: &Course<'a>, place: &Place) {
@@ -270,8 +280,8 @@ fn moved_by(at: &When, zone: &Zone, seconds: i64) -> Option<When> {
     }
 }
 
-/// The rule's readings of the clock, in seconds, at most `HORIZON`.
-fn expand(rule: &str, start: &When, zone: &Zone) -> Result<Vec<i64>, Gap> {
+/// The rule's readings of the clock, in seconds, at most `HORIZON` and none after a moment.
+fn expand(rule: &str, start: &When, zone: &Zone, last: i64) -> Result<Vec<i64>, Gap> {
     let mut rule = understand(rule).ok_or(Gap::NotUnderstood)?;
     if rule.rscale.as_ref().is_some_and(|scale| *scale != CalendarScale::Gregorian) {
         return Err(Gap::NotUnderstood);
@@ -289,13 +299,16 @@ fn expand(rule: &str, start: &When, zone: &Zone) -> Result<Vec<i64>, Gap> {
         return Err(Gap::TooFine);
     }
     let begin = start.civil().ok_or(Gap::NotUnderstood)?;
-    if let Some(until) = &rule.until {
-        let until = last_reading(until, start, zone).ok_or(Gap::NotUnderstood)?;
-        if until < begin {
-            return Ok(Vec::new());
-        }
-        rule.until = Some(parts(until));
+    // No clock is more than a day off UTC.
+    let last = local_of(last.saturating_add(24 * 3600)).unwrap_or(civil::DateTime::MAX);
+    let until = match &rule.until {
+        Some(until) => last_reading(until, start, zone).ok_or(Gap::NotUnderstood)?.min(last),
+        None => last,
+    };
+    if until < begin {
+        return Ok(Vec::new());
     }
+    rule.until = Some(parts(until));
     let entry = |name, value| ICalendarEntry { name, params: Vec::new(), values: vec![value] };
     let begin = ICalendarValue::PartialDateTime(Box::new(parts(begin)));
     let rule = ICalendarValue::RecurrenceRule(Box::new(rule));

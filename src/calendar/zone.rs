@@ -5,7 +5,7 @@
 //! the truth (CC/R 0602 of 2006 recommends the same), and a name lets a later change of the law be followed:
 //!
 //! 1. the TZID is an IANA name, or ends in one (`/mozilla.org/20050126_1/Europe/Berlin`);
-//! 2. it is a name of Windows or Exchange: calcard's table, which holds CLDR's windowsZones and the display names of Outlook;
+//! 2. it is a name of Windows or Exchange: calcard's table, which holds the display names of Outlook too, with `NEWER` before it;
 //! 3. X-LIC-LOCATION of its VTIMEZONE is an IANA name;
 //! 4. the rules of its VTIMEZONE (RFC 5545 section 3.6.5): right, but without an IANA name;
 //! 5. a display name that shows its offset, `(UTC+01:00) Somewhere`;
@@ -31,15 +31,27 @@ use super::event::{When, civil_seconds};
 
 static ZONES: LazyLock<TimeZoneDatabase> = LazyLock::new(TimeZoneDatabase::bundled);
 
+/// Where CLDR's windowsZones has gone on since calcard's table was made.
+const NEWER: [(&str, &str); 6] = [
+    ("Alberta Standard Time", "America/Edmonton"),
+    ("British Columbia Standard Time", "America/Vancouver"),
+    ("Central Asia Standard Time", "Asia/Bishkek"),
+    ("Manitoba Standard Time", "America/Winnipeg"),
+    ("Mountain Standard Time (Mexico)", "America/Mazatlan"),
+    ("South Sudan Standard Time", "Africa/Juba"),
+];
+
 /// The longest name of Exchange has 70 bytes; a hostile one would be looked up once for every slash in it.
 const MAX_NAME: usize = 200;
 
-/// A VTIMEZONE has a handful of moves; the longest seen, a whole century of one city, has about 250. Every time in the calendar
-/// costs a look at those of its year.
+/// A VTIMEZONE has a handful of moves; the longest seen, a whole century of one city, has about 250.
 const MAX_MOVES: usize = 500;
 
 /// How many of its STANDARD and DAYLIGHT parts may have a rule.
 const MAX_RULES: usize = 32;
+
+/// How many of its moves are looked at for one time: those of about three years. No clock moves more than four times a year.
+const MAX_MOVES_AROUND: usize = 32;
 
 /// Something that turns local times into moments.
 #[derive(Clone, Debug)]
@@ -200,6 +212,9 @@ fn by_name(tzid: &str) -> Option<Zone> {
     if tzid.len() > MAX_NAME {
         return None;
     }
+    if let Some((_, name)) = NEWER.iter().find(|(windows, _)| *windows == tzid) {
+        return Zone::named(name);
+    }
     // calcard guesses a display name it does not know by its whole hours: half an hour wrong in India.
     let microsoft = || match Tz::from_str(tzid) {
         Ok(Tz::Tz(zone)) if !(tzid.starts_with('(') && zone.name().starts_with("Etc/GMT")) => Zone::named(zone.name()),
@@ -220,10 +235,10 @@ fn by_last_words(tzid: &str) -> Option<Zone> {
     None
 }
 
-/// `(UTC+05:30) Chennai`, `GMT-3`.
+/// `(UTC+05:30) Chennai`, `(GMT +01:00)`, `GMT-3`.
 fn by_shown_offset(tzid: &str) -> Option<Zone> {
-    let shown = tzid.trim_start_matches('(').split([')', ' ']).next()?;
-    let digits = shown.strip_prefix("UTC").or_else(|| shown.strip_prefix("GMT"))?;
+    let shown = tzid.trim_start_matches('(').split(')').next()?;
+    let digits = shown.strip_prefix("UTC").or_else(|| shown.strip_prefix("GMT"))?.trim();
     let (sign, digits) = match digits.as_bytes().first()? {
         b'+' => (1, digits.strip_prefix('+')?),
         b'-' => (-1, digits.strip_prefix('-')?),
@@ -332,8 +347,8 @@ impl Timetable {
         let margin = |year: i16| civil::Date::new(year, 1, 1).map_or(0, |day| civil_seconds(day.into()));
         let begin = self.single.partition_point(|(at, ..)| *at < margin(year.saturating_sub(1))).saturating_sub(1);
         let end = self.single.partition_point(|(at, ..)| *at < margin(year.saturating_add(2)));
-        let mut moves: Vec<Move> =
-            self.single.get(begin..(end + 1).min(self.single.len())).unwrap_or_default().to_vec();
+        let around = self.single.iter().skip(begin).take((end + 1 - begin).min(MAX_MOVES_AROUND));
+        let mut moves: Vec<Move> = around.copied().collect();
         moves.extend(self.rules.steps.iter().flat_map(|step| step.by_rule(year)));
         moves.sort_unstable();
         moves
@@ -492,6 +507,7 @@ mod tests {
             ("/mozilla.org/20050126_1/Europe/Berlin", "Europe/Berlin"),
             ("/freeassociation.sourceforge.net/America/Argentina/Buenos_Aires", "America/Argentina/Buenos_Aires"),
             ("UTC", "UTC"),
+            ("Central Asia Standard Time", "Asia/Bishkek"),
         ] {
             assert_eq!(name(tzid).as_deref(), Some(want), "{tzid}");
         }
@@ -508,7 +524,7 @@ mod tests {
     /// The left side of CLDR's windowsZones.
     const WINDOWS: &str = "Dateline Standard Time, UTC-11, Aleutian Standard Time, Hawaiian Standard Time, Marquesas Standard Time, \
         Alaskan Standard Time, UTC-09, Pacific Standard Time (Mexico), UTC-08, Pacific Standard Time, US Mountain Standard Time, \
-        Mountain Standard Time (Mexico), Mountain Standard Time, Yukon Standard Time, Central America Standard Time, \
+        Mountain Standard Time (Mexico), Mountain Standard Time, Alberta Standard Time, British Columbia Standard Time, Manitoba Standard Time,  Yukon Standard Time, Central America Standard Time, \
         Central Standard Time, Easter Island Standard Time, Central Standard Time (Mexico), Canada Central Standard Time, \
         SA Pacific Standard Time, Eastern Standard Time (Mexico), Eastern Standard Time, Haiti Standard Time, Cuba Standard Time, \
         US Eastern Standard Time, Turks And Caicos Standard Time, Paraguay Standard Time, Atlantic Standard Time, \
@@ -543,9 +559,10 @@ mod tests {
         let utc = moment("(UTC+00:00) Nowhere").unwrap();
         assert_eq!(moment("(UTC+05:30) Somewhere"), Some(utc - 5 * 3600 - 1800));
         assert_eq!(moment("GMT-0330"), Some(utc + 3 * 3600 + 1800));
+        assert_eq!(moment("(GMT +01:00)"), Some(utc - 3600));
         assert_eq!(moment("GMT-3"), Some(utc + 3 * 3600));
         assert_eq!(moment("(UTC+99:00)"), None);
-        assert_eq!(by_name("(UTC+05:30) Somewhere").is_none(), true);
+        assert!(by_name("(UTC+05:30) Somewhere").is_none());
     }
 
     /// Central Europe as Outlook writes it: two rules since 1601.

@@ -1,6 +1,7 @@
 //! One mail through the pure middle: envelope, parse, route, plan. Runs on a worker and shares nothing.
 //! A panic in here is a bug, and costs the one mail, not the batch.
 
+use std::collections::HashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
@@ -123,16 +124,17 @@ impl Mill {
         directory: &Directory,
     ) -> (Envelope, Routed) {
         let groups = &self.config.groups;
+        let no_envelope = |text: &str| Failure { recipient: None, reason: Reason::NoEnvelope, text: text.to_owned() };
+        let refused = |failure| (Envelope::default(), Routed { accepted: Vec::new(), failures: vec![failure] });
         let envelope = match (found, policy) {
             (Some(envelope), _) => envelope,
             (None, Policy::Import(_)) => Envelope::default(),
             (None, Policy::Envelope) if self.config.incoming.no_envelope == NoEnvelope::Headers => from_headers(mail),
-            (None, Policy::Envelope) => {
-                let failure =
-                    Failure { recipient: None, reason: Reason::NoEnvelope, text: Reason::NoEnvelope.text().to_owned() };
-                return (Envelope::default(), Routed { accepted: Vec::new(), failures: vec![failure] });
-            }
+            (None, Policy::Envelope) => return refused(no_envelope(Reason::NoEnvelope.text())),
         };
+        if envelope.recipients.is_empty() && matches!(policy, Policy::Envelope) {
+            return refused(no_envelope("the file has no x-receiver lines, and its To and Cc fields name nobody"));
+        }
         let routed = match policy {
             Policy::Import(list) => route::import(list, &envelope, mail, groups),
             Policy::Envelope => route::route(&envelope, mail, size, directory, groups),
@@ -185,10 +187,52 @@ fn from_headers(mail: &Mail<'_>) -> Envelope {
         sender: mail.from.as_ref().map(|from| from.address.clone()).unwrap_or_default(),
         recipients: Vec::new(),
     };
-    for recipient in mail.to.iter().chain(&mail.cc) {
-        if !envelope.recipients.iter().any(|known| known.eq_ignore_ascii_case(recipient)) {
-            envelope.recipients.push(recipient.clone());
+    // A set, not a look through the list: a header may name a hundred thousand.
+    let mut seen = HashSet::new();
+    let all = mail.to.iter().chain(&mail.cc);
+    envelope.recipients.extend(all.filter(|recipient| seen.insert(recipient.to_ascii_lowercase())).cloned());
+    envelope
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Config, Incoming, Limits};
+    use crate::store::MemoryStore;
+
+    fn judged(no_envelope: NoEnvelope, mail: &str) -> Plan {
+        let config = Config {
+            incoming: Incoming { no_envelope, ..Incoming::default() },
+            limits: Limits { workers: 1, ..Limits::default() },
+            ..Config::default()
+        };
+        let mill = Mill::new(config, Arc::new(MemoryStore::default())).unwrap();
+        let id = ClaimId { batch: 1, number: 1 };
+        match mill.judge(mail.as_bytes(), id, "x.eml".to_owned(), &Policy::Envelope, &mill.directory.get()) {
+            Verdict::Plan(plan) => *plan,
+            _ => panic!("no plan"),
         }
     }
-    envelope
+
+    fn failures(plan: &Plan) -> Vec<(Option<&str>, Reason)> {
+        plan.failures.iter().map(|failure| (failure.recipient.as_deref(), failure.reason)).collect()
+    }
+
+    /// Such a mail once reached nobody, counted as a duplicate, and its file was removed.
+    #[test]
+    fn a_mail_that_names_nobody_in_envelope_or_header_is_refused() {
+        for mail in ["From: a@a.example\n\nx", "To:\nCc: ,\nBcc: b@l.example\n\nx", "To: undisclosed-recipients:;\n\nx"]
+        {
+            assert_eq!(failures(&judged(NoEnvelope::Headers, mail)), [(None, Reason::NoEnvelope)], "{mail}");
+            assert_eq!(failures(&judged(NoEnvelope::Refuse, mail)), [(None, Reason::NoEnvelope)], "{mail}");
+        }
+    }
+
+    #[test]
+    fn to_and_cc_stand_in_for_the_envelope_once_each_and_bcc_does_not() {
+        let mail = "To: A@l.example, b@l.example\nCc: a@L.example, c@l.example\nBcc: d@l.example\n\nx";
+        let plan = judged(NoEnvelope::Headers, mail);
+        let unknown = |recipient| (Some(recipient), Reason::UnknownAddress);
+        assert_eq!(failures(&plan), ["A@l.example", "b@l.example", "c@l.example"].map(unknown));
+    }
 }

@@ -1037,6 +1037,17 @@ mod tests {
         }
 
         #[test]
+        fn a_reply_whose_ancestors_are_all_missing_hangs_under_the_root() {
+            let orphan = Header { in_reply_to: Some("lost@x"), ..original("c@x", "Re: Lunch") };
+            let members = [
+                member(1, 10, original("a@x", "Lunch")),
+                member(2, 20, original("b@x", "Re: Lunch")),
+                member(3, 30, orphan),
+            ];
+            assert_eq!(outline(&members), [(1, 0, 0), (2, 1, 1), (3, 1, 1)]);
+        }
+
+        #[test]
         fn a_reply_dated_before_its_parent_still_hangs_under_it() {
             let members = [
                 member(1, 10, original("a@x", "")),

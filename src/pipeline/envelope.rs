@@ -2,6 +2,8 @@
 //! service and the injected header fields of Exchange foreign connectors and replay files (spec section 4).
 //! Only lines before the first other header field count: what stands further down was written by the sender.
 
+use std::collections::HashSet;
+
 use crate::model::mail::Envelope;
 
 /// Header fields that an MTA injects in front of the mail, in lower case.
@@ -21,6 +23,8 @@ const INJECTED: &[&str] = &[
 /// then the mail from its first byte on.
 pub fn split(file: &[u8]) -> (Option<Envelope>, &[u8]) {
     let mut envelope = Envelope::default();
+    // A set, not a look through the list: a mail to everybody may name a hundred thousand.
+    let mut seen = HashSet::new();
     let mut rest = file.strip_prefix(b"\xef\xbb\xbf").unwrap_or(file);
     while let Some((name, value, after)) = next_injected(rest) {
         rest = after;
@@ -28,7 +32,7 @@ pub fn split(file: &[u8]) -> (Option<Envelope>, &[u8]) {
             "x-sender" => envelope.sender = address(&value),
             "x-receiver" => {
                 let recipient = address(&value);
-                if !recipient.is_empty() && !envelope.recipients.contains(&recipient) {
+                if !recipient.is_empty() && seen.insert(recipient.clone()) {
                     envelope.recipients.push(recipient);
                 }
             }

@@ -24,7 +24,8 @@ pub fn route(envelope: &Envelope, mail: &Mail<'_>, size: u64, directory: &Direct
             continue;
         }
         let Some(Target { list, folder }) = directory.find(recipient) else {
-            routed.refuse(recipient, Reason::UnknownAddress, unknown(recipient, directory));
+            let hint = routed.failures.len() < HINTS;
+            routed.refuse(recipient, Reason::UnknownAddress, unknown(recipient, directory, hint));
             continue;
         };
         if let Some(known) = routed.accepted.iter_mut().find(|accepted| accepted.list.id == list.id) {
@@ -69,8 +70,12 @@ pub fn sender_of<'m>(envelope: &'m Envelope, mail: &'m Mail<'_>) -> &'m str {
     if envelope.sender.is_empty() { from } else { &envelope.sender }
 }
 
-fn unknown(recipient: &str, directory: &Directory) -> String {
-    match directory.nearest(recipient) {
+/// So many failed recipients of one mail are told which address they may have meant: looking for it compares all addresses, and a
+/// mail may name a hundred thousand people.
+const HINTS: usize = 20;
+
+fn unknown(recipient: &str, directory: &Directory, hint: bool) -> String {
+    match hint.then(|| directory.nearest(recipient)).flatten() {
         Some(near) => format!("no list has the address {recipient}; the nearest is {near}"),
         None => format!("no list has the address {recipient}"),
     }

@@ -148,3 +148,275 @@ pub fn decode<'b, T: Decode<'b, ()>>(family: &'static str, bytes: &'b [u8]) -> R
 pub fn bad_key(family: &'static str) -> StoreError {
     StoreError::Corrupt { family, cause: "its key has the wrong length".to_owned() }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::calendar::Series;
+    use crate::model::item::{Attachment, BlobEntry, FileVersion, Item, JournalEntry, LedgerEntry, LibraryFile};
+    use crate::model::list::{Kind, List};
+    use crate::model::mail::{ClaimId, Mailbox};
+    use crate::model::settings::{Folders, Inline, ListSettings, Senders, Size};
+
+    /// Stores with these bytes are out there. Whoever has to change one of them makes a new format: raise [`FORMAT`], and teach
+    /// `RocksStore::open` to read the old one.
+    #[track_caller]
+    fn assert_frozen(what: &str, bytes: &[u8], golden: &str) {
+        let found = hex::encode(bytes);
+        assert!(
+            found == golden,
+            "{what} is written as\n{found}\nand was\n{golden}\nThis is a new format: raise FORMAT and keep the old one readable"
+        );
+    }
+
+    /// The bytes are frozen, and they read back as the record.
+    #[track_caller]
+    fn assert_record<T>(record: &T, golden: &str)
+    where
+        T: Encode<()> + for<'b> Decode<'b, ()> + PartialEq + std::fmt::Debug,
+    {
+        let name = std::any::type_name::<T>();
+        assert_frozen(name, &encode(record), golden);
+        let read: T = decode("x", &hex::decode(golden).unwrap()).unwrap();
+        assert_eq!(&read, record, "{name}");
+    }
+
+    fn mail() -> MailId {
+        MailId::from_bytes([0xaa; 32])
+    }
+
+    #[test]
+    fn keys_are_frozen() {
+        let (list_id, item_id) = (ListId(0x0102_0304), ItemId(0x1112_1314_1516_1718));
+        assert_frozen("list", &list(list_id), "01020304");
+        assert_frozen("item", &item(list_id, item_id), "010203041112131415161718");
+        assert_frozen(
+            "file",
+            &file(list_id, "Ordner", "R\u{e9}sum\u{e9}.DOC"),
+            "010203046f72646e65720072c3a973756dc3a92e646f63",
+        );
+        assert_frozen("file in the root", &file(list_id, "", "a"), "010203040061");
+        assert_frozen(
+            "ledger",
+            &ledger(mail(), list_id),
+            "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa01020304",
+        );
+        assert_frozen(
+            "journal",
+            &journal(mail(), 0x1112_1314_1516_1718),
+            "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa1112131415161718",
+        );
+        assert_frozen(
+            "message_id",
+            &message_id("a@b.example", mail()),
+            "22f782aa5ceabc3d050ec7c17693f90faaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
+        );
+        assert_frozen("Counter::Batch", &counter(Counter::Batch), "01");
+        assert_frozen("Counter::List", &counter(Counter::List), "02");
+        assert_frozen("Counter::Blob", &counter(Counter::Blob), "03");
+        assert_frozen("Counter::Journal", &counter(Counter::Journal), "05");
+        assert_frozen("Counter::Outbox", &counter(Counter::Outbox), "06");
+        assert_frozen("Counter::Discussion", &counter(Counter::Discussion(list_id)), "0701020304");
+        assert_frozen("event", &event(list_id, "u")[..4], "01020304");
+        assert_frozen("thread", &thread(list_id, b't', &[&[1, 2], &time(-1)]), "010203047401027fffffffffffffff");
+        assert_eq!(read_time(&time(-5)), Some(-5));
+        assert_frozen("Counter::Item", &counter(Counter::Item(list_id)), "0401020304");
+    }
+
+    #[test]
+    fn numbers_in_keys_read_back_and_a_key_of_another_length_does_not() {
+        assert_eq!(read_u32(&list(ListId(7))), Some(7));
+        assert_eq!(read_u64(&7_u64.to_be_bytes()), Some(7));
+        assert_eq!(read_mail(mail().as_bytes()), Some(mail()));
+        assert_eq!(read_blob_hash(&[3; 32]), Some(BlobHash::from_bytes([3; 32])));
+        assert_eq!((read_u32(&[0; 5]), read_u64(&[0; 7])), (None, None));
+        assert_eq!((read_mail(&[0; 31]), read_blob_hash(&[0; 33])), (None, None));
+    }
+
+    #[test]
+    fn a_list_is_frozen() {
+        let settings = ListSettings {
+            receive: true,
+            address: "news".to_owned(),
+            aliases: vec!["n@l.example".to_owned()],
+            attachments: false,
+            folders: Folders::Subject,
+            overwrite: true,
+            save_original: false,
+            save_meetings: true,
+            senders: Senders::Any,
+            members: vec!["@a.example".to_owned()],
+            owners: vec!["o@a.example".to_owned()],
+            automatic: false,
+            max_size: Size(25 << 20),
+            max_attachment_size: Size(0),
+            blocked_types: vec!["exe".to_owned()],
+            inline: Inline::Skip,
+            topic_days: 30,
+            mail_as_event: true,
+            before: vec!["/bin/check".to_owned(), "-s".to_owned()],
+            after: Vec::new(),
+            webhook: "http://a.example".to_owned(),
+        };
+        let record = List { id: ListId(256), name: "News".to_owned(), kind: Kind::DocumentLibrary, settings };
+        assert_record(
+            &record,
+            "0184190100644e6577730095f5646e657773816b6e406c2e6578616d706c65f402f5f4f500816a40612e6578616d706c65816b6f40612e6578616d706c65f41a0190000000816365786501181ef5826a2f62696e2f636865636b622d738070687474703a2f2f612e6578616d706c65",
+        );
+    }
+
+    #[test]
+    fn every_kind_and_choice_is_frozen() {
+        let kinds: Vec<u8> = Kind::ALL.iter().flat_map(|kind| encode(kind)).collect();
+        assert_frozen("Kind", &kinds, "0100010101020103010401050106");
+        let folders: Vec<u8> = [Folders::Root, Folders::Sender, Folders::Subject].iter().flat_map(encode).collect();
+        assert_frozen("Folders", &folders, "010001010102");
+        let senders: Vec<u8> = [Senders::Any, Senders::Members].iter().flat_map(encode).collect();
+        assert_frozen("Senders", &senders, "01000101");
+    }
+
+    fn attachment() -> Attachment {
+        Attachment {
+            name: "r.pdf".to_owned(),
+            original_name: Some("../r.pdf".to_owned()),
+            path: Some("f/r (2).pdf".to_owned()),
+            content_type: "application/pdf".to_owned(),
+            size: 70_000,
+            sha256: [0xbb; 32],
+            blob: BlobHash::from_bytes([0xcc; 32]),
+            inline: true,
+            content_id: Some("c@d".to_owned()),
+            version: 3,
+        }
+    }
+
+    #[test]
+    fn an_item_with_its_attachments_is_frozen() {
+        let record = Item {
+            source: "x.eml".to_owned(),
+            title: Some("Gr\u{fc}\u{df}e".to_owned()),
+            from: Some(Mailbox { name: Some("Ann".to_owned()), address: "ann@a.example".to_owned() }),
+            sender: Some(String::new()),
+            to: vec!["t@l.example".to_owned()],
+            cc: vec!["c@l.example".to_owned(), "d@l.example".to_owned()],
+            date: Some(-1),
+            received: 1_700_000_000,
+            message_id: Some("m@a.example".to_owned()),
+            in_reply_to: Some("p@a.example".to_owned()),
+            references: vec!["r@a.example".to_owned()],
+            body_text: Some("text\n".to_owned()),
+            body_html: Some("<p>".to_owned()),
+            headers: b"A: \xff\r\n".to_vec(),
+            mail_id: mail(),
+            created_by: "system".to_owned(),
+            defects: vec!["mime-limit".to_owned()],
+            attachments: vec![
+                attachment(),
+                Attachment { original_name: None, path: None, content_id: None, ..attachment() },
+            ],
+            original: Some(attachment()),
+            updates: vec![mail()],
+            series: Some(Box::new(Series { uid: "u".to_owned(), master: None, exceptions: Vec::new() })),
+        };
+        assert_record(
+            &record,
+            "019565782e656d6c674772c3bcc39f658263416e6e6d616e6e40612e6578616d706c6560816b74406c2e6578616d706c65826b63406c2e6578616d706c656b64406c2e6578616d706c65201a6553f1006b6d40612e6578616d706c656b7040612e6578616d706c65816b7240612e6578616d706c6565746578740a633c703e46413a20ff0d0a5820aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa6673797374656d816a6d696d652d6c696d6974828a65722e706466682e2e2f722e7064666b662f72202832292e7064666f6170706c69636174696f6e2f7064661a000111705820bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb5820ccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccf563634064038a65722e706466f6f66f6170706c69636174696f6e2f7064661a000111705820bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb5820ccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccf5f6038a65722e706466682e2e2f722e7064666b662f72202832292e7064666f6170706c69636174696f6e2f7064661a000111705820bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb5820ccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccf56363406403815820aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa836175f680",
+        );
+    }
+
+    #[test]
+    fn an_item_of_a_mail_with_nothing_in_it_is_frozen() {
+        let record = Item {
+            source: String::new(),
+            title: None,
+            from: None,
+            sender: None,
+            to: Vec::new(),
+            cc: Vec::new(),
+            date: None,
+            received: 0,
+            message_id: None,
+            in_reply_to: None,
+            references: Vec::new(),
+            body_text: None,
+            body_html: None,
+            headers: Vec::new(),
+            mail_id: mail(),
+            created_by: String::new(),
+            defects: Vec::new(),
+            attachments: Vec::new(),
+            original: None,
+            updates: Vec::new(),
+            series: None,
+        };
+        assert_record(
+            &record,
+            "019460f6f6f68080f600f6f680f6f6405820aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa608080f680",
+        );
+    }
+
+    #[test]
+    fn a_library_file_is_frozen() {
+        let version = |number, item| FileVersion {
+            number,
+            item: ItemId(item),
+            blob: BlobHash::from_bytes([0xcc; 32]),
+            size: 5,
+            content_type: "text/plain".to_owned(),
+        };
+        let record = LibraryFile {
+            folder: "F".to_owned(),
+            name: "a.txt".to_owned(),
+            versions: vec![version(1, 9), version(2, 300)],
+        };
+        assert_record(
+            &record,
+            "0183614665612e747874828501095820cccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccc056a746578742f706c61696e850219012c5820cccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccc056a746578742f706c61696e",
+        );
+    }
+
+    #[test]
+    fn a_blob_entry_is_frozen() {
+        assert_record(&BlobEntry { id: 256, length: 70_000, references: 2 }, "01831901001a0001117002");
+    }
+
+    #[test]
+    fn a_ledger_entry_is_frozen() {
+        let record = LedgerEntry { claim: ClaimId { batch: 17, number: 3 }, item: ItemId(256), time: 1_700_000_000 };
+        assert_record(&record, "01838211031901001a6553f100");
+    }
+
+    #[test]
+    fn a_journal_entry_is_frozen() {
+        let record = JournalEntry {
+            claim: ClaimId { batch: 17, number: 3 },
+            time: 1_700_000_000,
+            file: "x.eml".to_owned(),
+            outcome: "refused".to_owned(),
+            reason: Some("unknown-address".to_owned()),
+            text: "no".to_owned(),
+            sender: Some("s@a.example".to_owned()),
+            recipient: Some("r@l.example".to_owned()),
+            message_id: Some("m@a.example".to_owned()),
+            list: Some(ListId(256)),
+        };
+        assert_record(
+            &record,
+            "018a8211031a6553f10065782e656d6c67726566757365646f756e6b6e6f776e2d61646472657373626e6f6b7340612e6578616d706c656b72406c2e6578616d706c656b6d40612e6578616d706c65190100",
+        );
+        let bare = JournalEntry { reason: None, sender: None, recipient: None, message_id: None, list: None, ..record };
+        assert_record(&bare, "01868211031a6553f10065782e656d6c6772656675736564f6626e6f");
+    }
+
+    #[test]
+    fn a_record_with_more_fields_is_read_and_one_of_another_version_is_not() {
+        // A later program of the same format may add fields: an array that is longer than ours.
+        let golden = encode(&BlobEntry { id: 1, length: 2, references: 3 });
+        let longer = [&[VERSION, 0x84][..], &golden[2..], &[0x05]].concat();
+        assert_eq!(decode::<BlobEntry>("x", &longer).unwrap(), BlobEntry { id: 1, length: 2, references: 3 });
+        let error = |bytes: &[u8]| decode::<BlobEntry>("blob_index", bytes).unwrap_err().to_string();
+        assert!(error(&[]).contains("`blob_index` cannot be read: empty"));
+        assert!(error(&[2, 0x83, 1, 2, 3]).contains("version 2"));
+        assert!(error(&golden[..3]).contains("cannot be read"));
+    }
+}

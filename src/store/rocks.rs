@@ -45,6 +45,19 @@ pub struct RocksStore {
     synced: WriteOptions,
 }
 
+/// Why a store does not open. RocksDB opens all families or none, and a later format may have some that we do not know.
+fn why_closed(path: &Path, error: rocksdb::Error) -> StoreError {
+    let cause = error.into_string();
+    if cause.contains("Column families not opened")
+        && let Ok(db) = DB::open_for_read_only(&Options::default(), path.join("db"), false)
+        && let Ok(Some(bytes)) = db.get(b"format")
+        && let Some(found) = keys::read_u32(&bytes).filter(|found| *found > keys::FORMAT)
+    {
+        return StoreError::Newer { path: path.to_owned(), found, known: keys::FORMAT };
+    }
+    StoreError::Open { path: path.to_owned(), cause }
+}
+
 fn backend(error: rocksdb::Error) -> StoreError {
     let text = error.into_string();
     if text.contains("No space left on device") || text.contains("Disk quota exceeded") || text.contains("NoSpace") {
@@ -62,7 +75,7 @@ impl RocksStore {
         let cache = Cache::new_lru_cache(CACHE);
         let families = FAMILIES.map(|name| ColumnFamilyDescriptor::new(name, family_options(name, &cache)));
         let db = DB::open_cf_descriptors(&database_options(), path.join("db"), families)
-            .map_err(|error| fail(error.into_string()))?;
+            .map_err(|error| why_closed(path, error))?;
         let mut synced = WriteOptions::default();
         synced.set_sync(true);
         let mut store = Self { db, uuid: String::new(), synced };
@@ -131,17 +144,10 @@ impl RocksStore {
         Ok(())
     }
 
-    /// Deletes what a family holds of a list.
+    /// Deletes what a family holds of a list. A range, not the keys that a look finds: what this very group wrote before must go too.
     fn drop_list_of(&self, name: &'static str, batch: &mut WriteBatch, list: ListId) -> Result<(), StoreError> {
-        let mut found = Vec::new();
-        self.scan(name, &keys::list(list), &keys::list(list), |key, _| {
-            found.push(key.to_vec());
-            Ok(true)
-        })?;
-        let family = self.family(name)?;
-        for key in &found {
-            batch.delete_cf(family, key);
-        }
+        let end = list.0.checked_add(1).map_or(vec![0xff; 5], |next| keys::list(ListId(next)).to_vec());
+        batch.delete_range_cf(self.family(name)?, &keys::list(list)[..], &end);
         Ok(())
     }
 
@@ -465,11 +471,13 @@ pub fn restore(backup: &Path, store: &Path) -> Result<(), StoreError> {
     if target.exists() {
         return Err(fail(store, "exists; move it away before restoring over it".to_owned()));
     }
-    // Copied under another name and renamed at the end: half a restore is not a store.
-    let half = store.join("db.restoring");
-    copy_folder(&source, &half).map_err(|error| fail(store, error.to_string()))?;
-    fs::rename(&half, &target).map_err(|error| fail(store, error.to_string()))?;
-    RocksStore::open(store)?.mint_uuid().map(drop)
+    // Made elsewhere and renamed at the end: half a restore is not a store, and none ever lies here under the uuid of another.
+    let half = store.join("restoring");
+    copy_folder(&source, &half.join("db")).map_err(|error| fail(store, error.to_string()))?;
+    RocksStore::open(&half)?.mint_uuid()?;
+    fs::rename(half.join("db"), &target).map_err(|error| fail(store, error.to_string()))?;
+    fs::remove_dir(&half).map_err(|error| fail(store, error.to_string()))?;
+    fs::File::open(store).and_then(|folder| folder.sync_all()).map_err(|error| fail(store, error.to_string()))
 }
 
 fn copy_folder(from: &PathBuf, to: &PathBuf) -> std::io::Result<()> {
@@ -484,4 +492,74 @@ fn copy_folder(from: &PathBuf, to: &PathBuf) -> std::io::Result<()> {
         fs::File::open(target)?.sync_all()?;
     }
     fs::File::open(to)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LATER: u32 = keys::FORMAT + 1;
+
+    /// A store as a later program would leave it.
+    fn later_store(path: &Path, new_family: bool) {
+        let store = RocksStore::open(path).unwrap();
+        store.db.put(b"format", LATER.to_be_bytes()).unwrap();
+        if new_family {
+            drop(store);
+            let (options, names) = (Options::default(), FAMILIES.iter().copied().chain(["default"]));
+            let mut db = DB::open_cf(&options, path.join("db"), names).unwrap();
+            db.create_cf("of_later", &options).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_store_of_a_later_format_is_refused_by_name_and_number() {
+        for new_family in [false, true] {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("store");
+            later_store(&path, new_family);
+            let error = RocksStore::open(&path).err().unwrap();
+            let expected = format!(
+                "store {} has format {LATER}, this program knows formats up to {}",
+                path.display(),
+                keys::FORMAT
+            );
+            assert!(error.to_string().starts_with(&expected), "with a new family: {new_family}: {error}");
+            assert!(matches!(error, StoreError::Newer { found: LATER, .. }));
+        }
+    }
+
+    #[test]
+    fn a_backup_of_a_later_format_is_not_restored() {
+        let folder = tempfile::tempdir().unwrap();
+        later_store(&folder.path().join("backup"), true);
+        let target = folder.path().join("store");
+        assert!(matches!(restore(&folder.path().join("backup"), &target), Err(StoreError::Newer { .. })));
+        assert!(!target.join("db").exists());
+    }
+
+    #[test]
+    fn a_restore_that_was_cut_short_is_done_again_from_the_start() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        RocksStore::open(&at("store")).unwrap().backup(&at("backup")).unwrap();
+        fs::create_dir_all(at("copy").join("restoring/db")).unwrap();
+        fs::write(at("copy").join("restoring/db/MANIFEST-999999"), b"half").unwrap();
+        restore(&at("backup"), &at("copy")).unwrap();
+        assert!(RocksStore::open(&at("copy")).is_ok());
+        assert!(!at("copy").join("restoring").exists());
+    }
+
+    #[test]
+    fn a_store_from_before_a_family_was_added_opens_and_gets_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let uuid = RocksStore::open(folder.path()).unwrap().uuid;
+        let names = FAMILIES.iter().copied().chain(["default"]);
+        let mut db = DB::open_cf(&Options::default(), folder.path().join("db"), names).unwrap();
+        db.drop_cf(JOURNAL).unwrap();
+        drop(db);
+        let store = RocksStore::open(folder.path()).unwrap();
+        assert_eq!(store.uuid, uuid);
+        assert_eq!(store.journal_of(MailId::of(b"x")).unwrap(), []);
+    }
 }

@@ -78,6 +78,10 @@ impl<'s> GroupBuilder<'s> {
             }
             self.deliver(&plan, delivery, &mut tally)?;
         }
+        // Forgetting must be safe: what reached nobody and was refused by nobody is not done, and its file is not removed.
+        if tally.landed.is_empty() && plan.failures.is_empty() {
+            plan.failures.push(failure(None, Reason::NoEnvelope, "the mail names no recipient".to_owned()));
+        }
         let any_new = tally.landed.iter().any(|landed| !landed.duplicate);
         let good = if any_new { End::Delivered } else { End::Duplicate };
         tally.end = plan.worst_failure().map_or(good, |worst| worst.max(good));
@@ -103,7 +107,7 @@ impl<'s> GroupBuilder<'s> {
     }
 
     fn deliver(&mut self, plan: &Plan, mut delivery: Delivery, tally: &mut Decided) -> Result<(), StoreError> {
-        let Some(mail_id) = plan.mail_id else { return Ok(()) };
+        let mail_id = plan.mail_id.ok_or_else(|| broken(plan, "has deliveries and no id"))?;
         let list = delivery.list;
         let known = match self.overlay.ledger.get(&(mail_id, list)) {
             Some(entry) => Some(*entry),
@@ -124,7 +128,8 @@ impl<'s> GroupBuilder<'s> {
             });
             return Ok(());
         }
-        let Some(item) = delivery.item.take() else { return Ok(()) };
+        // A worker leaves the item out only when the ledger knows the mail, and the ledger never forgets.
+        let item = delivery.item.take().ok_or_else(|| broken(plan, "was in the ledger and no longer is"))?;
         let (id, paths) = self.place(plan, &mut delivery, *item, tally)?;
         let entry = LedgerEntry { claim: plan.claim, item: id, time: self.now };
         self.overlay.ledger.insert((mail_id, list), entry);
@@ -230,6 +235,8 @@ impl<'s> GroupBuilder<'s> {
                 content_type: file.content_type.clone(),
             });
             file.version = number;
+            // As the library spells it, which an earlier mail may have done in another case.
+            let folder = &entry.folder;
             file.path = Some(if folder.is_empty() { entry.name.clone() } else { format!("{folder}/{}", entry.name) });
             let key = (list, names::fold(folder), names::fold(&entry.name));
             self.overlay.files.insert(key, entry.clone());
@@ -325,10 +332,336 @@ fn new_file(folder: &str, name: &str) -> LibraryFile {
     LibraryFile { folder: folder.to_owned(), name: name.to_owned(), versions: Vec::new() }
 }
 
-fn list_is_gone(delivery: &Delivery) -> impl Iterator<Item = Failure> {
-    delivery.recipients.iter().map(|recipient| Failure {
-        recipient: Some(recipient.clone()),
-        reason: Reason::UnknownAddress,
-        text: format!("the list of {recipient} was deleted meanwhile"),
-    })
+fn list_is_gone(delivery: &Delivery) -> Vec<Failure> {
+    let gone = |recipient: &str| format!("the list of {recipient} was deleted meanwhile");
+    if delivery.recipients.is_empty() {
+        // An import has no envelope.
+        return vec![failure(None, Reason::UnknownAddress, gone("the import"))];
+    }
+    let recipients = delivery.recipients.iter();
+    recipients.map(|recipient| failure(Some(recipient.clone()), Reason::UnknownAddress, gone(recipient))).collect()
+}
+
+const fn failure(recipient: Option<String>, reason: Reason, text: String) -> Failure {
+    Failure { recipient, reason, text }
+}
+
+/// What cannot be, and stops the engine rather than lose a mail.
+fn broken(plan: &Plan, what: &str) -> StoreError {
+    StoreError::Backend(format!(
+        "the mail {} of claim {} {what}: a bug in mailmill; nothing is lost",
+        plan.source, plan.claim
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeSet, HashSet};
+
+    use proptest::prelude::*;
+    use proptest::sample::select;
+
+    use super::*;
+    use crate::model::list::{Kind, List};
+    use crate::model::mail::ClaimId;
+    use crate::model::settings::ListSettings;
+    use crate::store::MemoryStore;
+
+    const LISTS: [ListId; 3] = [ListId(1), ListId(2), ListId(256)];
+
+    fn directory() -> Directory {
+        let list = |id: ListId| {
+            let settings = ListSettings { address: format!("l{}", id.0), ..ListSettings::default() };
+            List { id, name: format!("L{}", id.0), kind: Kind::DocumentLibrary, settings }
+        };
+        Directory::new(LISTS.map(list).to_vec(), &[])
+    }
+
+    /// What one mail brings for one list.
+    #[derive(Clone, Debug)]
+    struct Wish {
+        /// Past the end of `LISTS`: a list that was deleted meanwhile.
+        list: usize,
+        folder: Option<&'static str>,
+        overwrite: bool,
+        /// Name and content of each attachment.
+        files: Vec<(&'static str, u8)>,
+        original: bool,
+    }
+
+    /// One mail. Mails of one number are the same bytes, whatever their claim.
+    #[derive(Clone, Debug)]
+    struct Letter {
+        number: u8,
+        claim: u64,
+        wishes: Vec<Wish>,
+        failure: Option<Reason>,
+    }
+
+    fn blob(content: u8) -> Blob {
+        let bytes = vec![content; usize::from(content)];
+        Blob { hash: BlobHash::of(&bytes), bytes: bytes.into() }
+    }
+
+    fn attachment(name: &str, content: u8) -> Attachment {
+        Attachment {
+            name: name.to_owned(),
+            original_name: None,
+            path: None,
+            content_type: "text/plain".to_owned(),
+            size: u64::from(content),
+            sha256: [content; 32],
+            blob: blob(content).hash,
+            inline: false,
+            content_id: None,
+            version: 1,
+        }
+    }
+
+    fn item(number: u8) -> Item {
+        Item {
+            source: format!("{number}.eml"),
+            title: None,
+            from: None,
+            sender: None,
+            to: Vec::new(),
+            cc: Vec::new(),
+            date: None,
+            received: 0,
+            message_id: None,
+            in_reply_to: None,
+            references: Vec::new(),
+            body_text: None,
+            body_html: None,
+            headers: Vec::new(),
+            mail_id: MailId::of(&[number]),
+            created_by: "system".to_owned(),
+            defects: Vec::new(),
+            attachments: Vec::new(),
+            original: None,
+            updates: Vec::new(),
+            series: None,
+        }
+    }
+
+    /// The plan of a letter, as a worker that knows nothing of the group would make it.
+    fn plan(letter: &Letter) -> Plan {
+        let claim = ClaimId { batch: 1, number: letter.claim };
+        let mut plan = Plan::failed(claim, format!("{}.eml", letter.claim), 9, Reason::Empty, String::new());
+        plan.failures.clear();
+        plan.mail_id = Some(MailId::of(&[letter.number]));
+        plan.message_id = Some(format!("{}@a.example", letter.number % 3));
+        plan.failures.extend(letter.failure.map(|reason| Failure { recipient: None, reason, text: String::new() }));
+        let mut contents = BTreeSet::new();
+        let mut lists = HashSet::new();
+        for wish in letter.wishes.iter().filter(|wish| lists.insert(wish.list)) {
+            let mut made = item(letter.number);
+            made.attachments = wish.files.iter().map(|(name, content)| attachment(name, *content)).collect();
+            made.original = wish.original.then(|| attachment("a.txt", letter.number));
+            contents.extend(wish.files.iter().map(|(_, content)| *content).chain([letter.number]));
+            plan.deliveries.push(Delivery {
+                list: LISTS.get(wish.list).copied().unwrap_or(ListId(99)),
+                recipients: vec![format!("l{}@l.example", wish.list)],
+                item: Some(Box::new(made)),
+                library_folder: wish.folder.map(str::to_owned),
+                overwrite: wish.overwrite,
+                webhook: None,
+                allowed_by: String::new(),
+                updates: Vec::new(),
+                thread: None,
+                topic_days: 0,
+            });
+        }
+        plan.blobs = contents.into_iter().map(blob).collect();
+        plan
+    }
+
+    fn any_name() -> impl Strategy<Value = &'static str> {
+        select(&["a.txt", "A.TXT", "a (2).txt", "a (3).txt", "a (2) (2).txt", "b", "B (2)", "\u{e9}", "e\u{301}"][..])
+    }
+
+    fn any_wish() -> impl Strategy<Value = Wish> {
+        let folder = select(&[None, Some(""), Some("f"), Some("F"), Some("a")][..]);
+        let files = prop::collection::vec((any_name(), 0_u8..6), 0..5);
+        let list = prop_oneof![9 => 0..LISTS.len(), 1 => Just(LISTS.len())];
+        (list, folder, any::<bool>(), files, any::<bool>())
+            .prop_map(|(list, folder, overwrite, files, original)| Wish { list, folder, overwrite, files, original })
+    }
+
+    fn any_letter() -> impl Strategy<Value = Letter> {
+        let failure = select(&[None, None, Some(Reason::UnknownAddress), Some(Reason::Limit)][..]);
+        (0_u8..6, 1_u64..9, prop::collection::vec(any_wish(), 0..4), failure)
+            .prop_map(|(number, claim, wishes, failure)| Letter { number, claim, wishes, failure })
+    }
+
+    /// Commits the letters in groups of so many and answers what was decided.
+    fn commit(store: &MemoryStore, letters: &[Letter], group: usize) -> Vec<Decided> {
+        let directory = directory();
+        let mut all = Vec::new();
+        for letters in letters.chunks(group) {
+            let mut builder = GroupBuilder::new(store, 7);
+            letters.iter().for_each(|letter| builder.add(plan(letter), &directory).unwrap());
+            assert_eq!(builder.len(), letters.len());
+            let (group, decided) = builder.finish();
+            let receipts = store.commit(group).unwrap();
+            assert_eq!(receipts.len(), letters.len());
+            all.extend(decided);
+        }
+        all
+    }
+
+    /// All that a store was told, as text.
+    fn contents(store: &MemoryStore) -> String {
+        let counters = [Counter::Batch, Counter::List, Counter::Blob, Counter::Journal].into_iter();
+        let counters = counters.chain(LISTS.map(Counter::Item)).map(|counter| store.counter(counter).unwrap());
+        let lists = LISTS.map(|list| (store.items(list, ItemId(0), usize::MAX).unwrap(), store.files(list).unwrap()));
+        let ids = ["0@a.example", "1@a.example", "2@a.example"].map(|id| store.mails_with(id).unwrap());
+        let (mut blobs, mut index, mut ledger, mut journal) = (vec![], vec![], vec![], vec![]);
+        store
+            .each_blob(&mut |id, bytes| {
+                blobs.push((id, bytes.to_vec()));
+                true
+            })
+            .unwrap();
+        store
+            .each_blob_entry(&mut |hash, entry| {
+                index.push((hash, entry));
+                true
+            })
+            .unwrap();
+        store
+            .each_ledger(&mut |mail, list, entry| {
+                ledger.push((mail, list, entry));
+                true
+            })
+            .unwrap();
+        store
+            .each_journal(&mut |mail, entry| {
+                journal.push((mail, entry));
+                true
+            })
+            .unwrap();
+        format!("{:?}", (counters.collect::<Vec<_>>(), lists, ids, blobs, index, ledger, journal))
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 500, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn a_group_decides_as_if_its_mails_were_committed_one_by_one(
+            letters in prop::collection::vec(any_letter(), 1..12),
+            size in 2_usize..12,
+        ) {
+            let (single, grouped) = (MemoryStore::default(), MemoryStore::default());
+            let one_by_one = commit(&single, &letters, 1);
+            let together = commit(&grouped, &letters, size);
+            prop_assert_eq!(format!("{one_by_one:?}"), format!("{together:?}"));
+            prop_assert_eq!(contents(&single), contents(&grouped));
+            let (report, garbage) = crate::store::verify(&with_lists(single)).unwrap();
+            prop_assert!(report.sound && garbage.is_empty(), "{:?}", report.errors);
+        }
+
+        #[test]
+        fn without_overwriting_every_file_has_a_name_of_its_own(letters in prop::collection::vec(any_letter(), 1..12)) {
+            let letters = set_overwrite(letters, false);
+            let store = MemoryStore::default();
+            commit(&store, &letters, 3);
+            assert_files(&store);
+            for list in LISTS {
+                prop_assert!(store.files(list).unwrap().iter().all(|file| file.versions.len() == 1));
+            }
+        }
+
+        #[test]
+        fn with_overwriting_every_version_is_kept(letters in prop::collection::vec(any_letter(), 1..12)) {
+            let letters = set_overwrite(letters, true);
+            let store = MemoryStore::default();
+            commit(&store, &letters, 3);
+            assert_files(&store);
+            for file in LISTS.iter().flat_map(|list| store.files(*list).unwrap()) {
+                let numbers: Vec<u32> = file.versions.iter().map(|version| version.number).collect();
+                prop_assert_eq!(numbers, (1..).take(file.versions.len()).collect::<Vec<_>>());
+                let items: HashSet<ItemId> = file.versions.iter().map(|version| version.item).collect();
+                prop_assert_eq!(items.len(), file.versions.len(), "two parts of one mail are two files");
+            }
+        }
+    }
+
+    fn set_overwrite(mut letters: Vec<Letter>, overwrite: bool) -> Vec<Letter> {
+        letters.iter_mut().flat_map(|letter| &mut letter.wishes).for_each(|wish| wish.overwrite = overwrite);
+        letters
+    }
+
+    /// `verify` walks through the lists that the store knows.
+    fn with_lists(store: MemoryStore) -> MemoryStore {
+        let lists =
+            directory().all().into_iter().map(|list| Write::List(Box::new((**list).clone()))).collect::<Vec<_>>();
+        store.commit(lists.into()).unwrap();
+        store
+    }
+
+    /// Each attachment of a library lies at its path, in the version that it names, and nothing else lies there.
+    fn assert_files(store: &MemoryStore) {
+        for list in LISTS {
+            let files = store.files(list).unwrap();
+            let mut versions: usize = files.iter().map(|file| file.versions.len()).sum();
+            for (id, item) in store.items(list, ItemId(0), usize::MAX).unwrap() {
+                let mut paths = HashSet::new();
+                for file in item.files().filter(|file| file.path.is_some()) {
+                    let path = file.path.clone().unwrap();
+                    assert!(paths.insert(names::fold(&path)), "{path} twice in one item");
+                    let (folder, name) = path.rsplit_once('/').unwrap_or(("", &path));
+                    let found = store.file(list, folder, name).unwrap().unwrap();
+                    assert_eq!((found.folder.as_str(), found.name.as_str()), (folder, name));
+                    let version = found.versions.iter().find(|version| version.number == file.version).unwrap();
+                    assert_eq!((version.item, version.blob, version.size), (id, file.blob, file.size));
+                    versions -= 1;
+                }
+            }
+            assert_eq!(versions, 0, "versions that no item names");
+        }
+    }
+
+    #[test]
+    fn the_next_free_name_in_a_full_library_is_found_without_trying_all() {
+        let store = MemoryStore::default();
+        let wish = Wish { list: 0, folder: Some(""), overwrite: false, files: vec![("a.txt", 1)], original: false };
+        let letter = |number| Letter { number, claim: u64::from(number), wishes: vec![wish.clone()], failure: None };
+        let letters: Vec<Letter> = (1..=200).map(letter).collect();
+        let decided = commit(&store, &letters, 7);
+        let paths: Vec<String> = decided.iter().flat_map(|end| end.landed[0].paths.clone()).collect();
+        let expected: Vec<String> = (1..=200).map(|n| names::numbered("a.txt", n)).collect();
+        assert_eq!(paths, expected);
+    }
+
+    #[test]
+    fn a_mail_that_reaches_nobody_and_that_nobody_refuses_is_refused() {
+        let store = MemoryStore::default();
+        let letter = Letter { number: 1, claim: 1, wishes: Vec::new(), failure: None };
+        let decided = commit(&store, &[letter], 1);
+        assert_eq!(decided[0].end, End::Refused);
+        assert_eq!(decided[0].plan.failures[0].reason, Reason::NoEnvelope);
+    }
+
+    #[test]
+    fn a_mail_of_an_import_whose_list_is_gone_is_refused() {
+        let store = MemoryStore::default();
+        let wish = Wish { list: LISTS.len(), folder: None, overwrite: false, files: Vec::new(), original: false };
+        let mut plan = plan(&Letter { number: 1, claim: 1, wishes: vec![wish], failure: None });
+        plan.deliveries[0].recipients.clear();
+        let mut builder = GroupBuilder::new(&store, 7);
+        builder.add(plan, &directory()).unwrap();
+        let (_, decided) = builder.finish();
+        assert_eq!(decided[0].end, End::Refused);
+        assert_eq!(decided[0].plan.failures[0].text, "the list of the import was deleted meanwhile");
+    }
+
+    #[test]
+    fn a_delivery_without_item_that_the_ledger_does_not_know_stops_the_engine() {
+        let store = MemoryStore::default();
+        let wish = Wish { list: 0, folder: None, overwrite: false, files: Vec::new(), original: false };
+        let mut plan = plan(&Letter { number: 1, claim: 1, wishes: vec![wish], failure: None });
+        plan.deliveries[0].item = None;
+        assert!(GroupBuilder::new(&store, 7).add(plan, &directory()).is_err());
+    }
 }
