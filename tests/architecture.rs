@@ -8,7 +8,7 @@ use std::path::Path;
 
 /// The floors, lowest first. A floor never imports a higher one.
 const FLOORS: [&[&str]; 5] = [
-    &["model"],
+    &["model", "calendar", "extract"],
     &["config", "directory", "spool", "store", "lists", "import_source"],
     &["pipeline"],
     &["engine"],

@@ -142,6 +142,10 @@ impl When {
         !self.local.contains('T')
     }
 
+    pub(super) fn date_part(&self) -> &str {
+        self.local.split('T').next().unwrap_or_default()
+    }
+
     /// The clock's reading; midnight for a day. None only for a text that was never written by this module.
     pub fn civil(&self) -> Option<civil::DateTime> {
         if self.is_day() { self.local.parse::<civil::Date>().ok().map(Into::into) } else { self.local.parse().ok() }
@@ -185,6 +189,7 @@ pub struct Span {
 
 /// RFC 5545 section 3.8.1.11, the values of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
+#[cbor(index_only)]
 pub enum Status {
     #[n(0)]
     Tentative,
@@ -228,6 +233,7 @@ pub struct Attendee {
 
 /// PARTSTAT. A word that is not known counts as NEEDS-ACTION (RFC 5545 section 3.2.12).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
+#[cbor(index_only)]
 pub enum Participation {
     #[default]
     #[n(0)]
@@ -244,6 +250,7 @@ pub enum Participation {
 
 /// ROLE. A word that is not known counts as REQ-PARTICIPANT (RFC 5545 section 3.2.16).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
+#[cbor(index_only)]
 pub enum Role {
     #[default]
     #[n(0)]
@@ -258,6 +265,7 @@ pub enum Role {
 
 /// CUTYPE (RFC 5545 section 3.2.3).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
+#[cbor(index_only)]
 pub enum Kind {
     #[default]
     #[n(0)]

@@ -84,6 +84,8 @@ struct Plan<'a> {
 }
 
 struct Range<'a> {
+    /// Where it begins, as the series counts its places.
+    begins: i64,
     at: &'a When,
     start: &'a When,
     event: &'a Event,
@@ -105,20 +107,30 @@ struct Course<'a> {
 
 impl<'a> Plan<'a> {
     fn new(series: &'a Series, from: i64, to: i64) -> Self {
+        let whole_days = series.master.as_ref().and_then(course).map(|course| course.start.is_day());
         let (mut single, mut ranges, mut cancelled_from) = (HashMap::new(), Vec::new(), None);
         for instance in &series.exceptions {
             let Some(at) = &instance.at else { continue };
             let standing = series.standing(instance);
+            let begins = if whole_days == Some(true) { day_seconds(at) } else { at.seconds() };
             match (instance.this_and_future, standing) {
-                (false, _) => _ = single.insert(at.key(), (instance, standing)),
-                // Exceptions are sorted: the first is the earliest.
-                (true, Standing::Cancelled) => cancelled_from = cancelled_from.or(Some(at.seconds())),
-                (true, Standing::Live) => ranges
-                    .extend(instance.event().and_then(|event| Some(Range { at, start: event.start.as_ref()?, event }))),
+                (false, _) => _ = single.insert(key_among(at, whole_days), (instance, standing)),
+                (true, Standing::Cancelled) => {
+                    cancelled_from = Some(cancelled_from.map_or(begins, |from: i64| from.min(begins)));
+                }
+                (true, Standing::Live) => ranges.extend(
+                    instance.event().and_then(|event| Some(Range { begins, at, start: event.start.as_ref()?, event })),
+                ),
                 (true, Standing::Void) => {}
             }
         }
+        ranges.sort_by_key(|range| range.begins);
         Self { series, from, to, single, ranges, cancelled_from, found: Occurrences::default() }
+    }
+
+    /// The exception of a place.
+    fn exception(&self, at: &When) -> Option<(&'a Instance, Standing)> {
+        self.single.get(&at.key()).or_else(|| self.single.get(&Key::Reading(at.date_part()))).copied()
     }
 
     fn work_out(mut self) -> Occurrences<'a> {
@@ -161,7 +173,7 @@ impl<'a> Plan<'a> {
         let moments: HashSet<Key> = moments.into_iter().map(When::key).collect();
         // An EXDATE that is a day takes out all of that day: some write it so for timed events.
         let days: HashSet<&str> = days.into_iter().map(|day| day.local.as_str()).collect();
-        let day = |at: &When| days.contains(at.local.split('T').next().unwrap_or_default());
+        let day = |at: &When| days.contains(at.date_part());
         places.retain(|place| !moments.contains(&place.at.key()) && !day(&place.at));
         places.sort_by_cached_key(|place| (place.at.seconds(), place.end.is_none()));
         places.dedup_by(|next, kept| next.at.same_moment(&kept.at));
@@ -178,7 +190,7 @@ impl<'a> Plan<'a> {
     }
 
     fn place(&mut self, course: &Course<'a>, place: &Place) {
-        if let Some((instance, standing)) = self.single.get(&place.at.key()).copied()
+        if let Some((instance, standing)) = self.exception(&place.at)
             && standing != Standing::Void
         {
             let cancelled = course.cancelled || standing == Standing::Cancelled;
@@ -199,7 +211,7 @@ impl<'a> Plan<'a> {
     /// A place as the rule says, or as the last THISANDFUTURE before it changed it (RFC 5545 section 3.8.4.4).
     fn by_course(&mut self, course: &Course<'a>, place: &Place, cancelled: bool) {
         let seconds = place.at.seconds();
-        let reached = self.ranges.partition_point(|range| range.at.seconds() <= seconds);
+        let reached = self.ranges.partition_point(|range| range.begins <= seconds);
         let range = reached.checked_sub(1).and_then(|index| self.ranges.get(index));
         let (event, first, moved) = match range {
             Some(range) => (range.event, range.start, distance(range.at, range.start)),
@@ -215,9 +227,10 @@ impl<'a> Plan<'a> {
     /// Instances that no rule makes: added ones, those whose series is unknown, and those newer than the series. An older one is
     /// what is left of a series that has moved away from under it.
     fn others(&mut self, places: &[Place], master: Option<Stamp>) {
-        let made: HashSet<Key> = places.iter().map(|place| place.at.key()).collect();
-        let mut others: Vec<(&Instance, Standing)> = self.single.values().copied().collect();
-        others.retain(|(instance, _)| instance.at.as_ref().is_some_and(|at| !made.contains(&at.key())));
+        let made = places.iter().flat_map(|place| [place.at.key(), Key::Reading(place.at.date_part())]);
+        let made: HashSet<Key> = made.collect();
+        let others = self.single.iter().filter(|(key, _)| !made.contains(*key));
+        let mut others: Vec<(&Instance, Standing)> = others.map(|(_, other)| *other).collect();
         if master.is_none() {
             let ranges = self.series.exceptions.iter().filter(|instance| instance.this_and_future);
             others.extend(ranges.map(|range| (range, self.series.standing(range))));
@@ -246,6 +259,16 @@ impl<'a> Plan<'a> {
             self.found.list.push(Occurrence { start, end, at, cancelled, event });
         }
     }
+}
+
+/// Exchange names the instances of an all-day series by midnight on its clock, and others those of a timed series by the day:
+/// against RFC 5545 section 3.8.4.4, and without a doubt about what they mean.
+fn key_among(at: &When, whole_days: Option<bool>) -> Key<'_> {
+    if whole_days.is_some_and(|days| days != at.is_day()) { Key::Reading(at.date_part()) } else { at.key() }
+}
+
+fn day_seconds(at: &When) -> i64 {
+    at.civil().map_or(0, |local| civil_seconds(local.date().into()))
 }
 
 /// None where the master is unknown, or has no time.

@@ -354,6 +354,20 @@ fn whole_days_have_no_zone_and_end_on_the_day_after() {
     assert_eq!(found.list[1].end, Some(When::day("2028-03-01".parse().unwrap())));
 }
 
+#[test]
+fn an_exception_named_by_midnight_or_by_its_day_is_found_in_its_series() {
+    let publish = |lines: &[&str]| update("PUBLISH", &[&["UID:1"], lines].concat());
+    let days = publish(&["DTSTART;VALUE=DATE:20260601", "RRULE:FREQ=DAILY;COUNT=3", "SUMMARY:day"]);
+    let midnight = "RECURRENCE-ID;TZID=Eastern Standard Time:20260602T000000";
+    let moved = publish(&[midnight, "DTSTART;VALUE=DATE:20260610", "SUMMARY:moved"]);
+    let (series, _) = apply_all(&[days, moved]);
+    assert_eq!(year_2026(&series), ["2026-06-01 day", "2026-06-03 day", "2026-06-10 moved"]);
+    let timed = publish(&["DTSTART:20260601T200000Z", "RRULE:FREQ=DAILY;COUNT=3", "SUMMARY:hour"]);
+    let off = update("CANCEL", &["UID:1", "SEQUENCE:1", "RECURRENCE-ID;VALUE=DATE:20260602"]);
+    let (series, _) = apply_all(&[off, timed]);
+    assert_eq!(year_2026(&series)[1..], ["2026-06-02T20:00:00 cancelled hour", "2026-06-03T20:00:00 hour"]);
+}
+
 /// Brasília under a name of the sender's own, with the summer time of 2018.
 const OWN_ZONE: &str = "BEGIN:VTIMEZONE\nTZID:Unsere Zeit\nBEGIN:STANDARD\nDTSTART:20000220T000000\nTZOFFSETFROM:-0200\n\
     TZOFFSETTO:-0300\nRRULE:FREQ=YEARLY;BYMONTH=2;BYDAY=3SU\nEND:STANDARD\nBEGIN:DAYLIGHT\nDTSTART:20001008T000000\n\
@@ -460,6 +474,27 @@ fn a_series_survives_the_store() {
     let bytes = minicbor::to_vec(&series).unwrap();
     assert_eq!(minicbor::decode::<Series>(&bytes).unwrap(), series);
 }
+
+#[test]
+fn the_record_of_a_series_is_frozen() {
+    let request = [
+        "UID:1",
+        "SEQUENCE:2",
+        "DTSTAMP:20260101T000000Z",
+        BERLIN,
+        "SUMMARY:x",
+        "ATTENDEE;PARTSTAT=ACCEPTED:mailto:a@b",
+    ];
+    let cancel = ["UID:1", "DTSTAMP:20260101T000000Z", "RECURRENCE-ID;VALUE=DATE:20260302"];
+    let reply = ["UID:1", "ATTENDEE;PARTSTAT=DECLINED:mailto:a@b"];
+    let (series, _) = apply_all(&[update("REQUEST", &request), update("CANCEL", &cancel), update("REPLY", &reply)]);
+    assert_eq!(hex::encode(minicbor::to_vec(&series).unwrap()), GOLDEN);
+}
+
+const GOLDEN: &str = "83613187f6f4f48282021a6955b900926178f6f6831a69a5438073323032362d30332d30325430393a30303a30306d457572\
+    6f70652f4265726c696e831a69a5438073323032362d30332d30325430393a30303a30306d4575726f70652f4265726c696e\
+    f4f6f6818963614062f60001f400f6f6f4808080f680f6f6f6f4f681838100636140620280818782f66a323032362d30332d\
+    3032f4f4f68282001a6955b90092f6f6f6f6f6f4f6f680808080f680f6f6f6f48080";
 
 /// Any message about one UID, with few enough stamps and instances that they meet.
 fn any_update() -> impl Strategy<Value = Update> {

@@ -12,11 +12,13 @@ use crate::model::list::List;
 use crate::model::mail::{ClaimId, Envelope, Mail, MailId};
 use crate::model::outcome::Reason;
 use crate::model::plan::{Delivery, Failure, Plan, Routed};
-use crate::pipeline::plan::Facts;
+use crate::pipeline::plan::{Decode, Facts};
 use crate::pipeline::read::{self, Read};
 use crate::pipeline::{envelope, parse, plan, route};
 use crate::spool::{Claim, Spool};
 use crate::store::StoreError;
+
+const DECODE: Decode = Decode { bytes: parse::decode, text: parse::decode_text };
 
 /// What a worker says of a mail.
 pub enum Verdict {
@@ -106,7 +108,7 @@ impl Mill {
         let received = jiff::Timestamp::now().as_second();
         let facts = Facts { claim: id, source, size, mail_id, sender: envelope.sender, received };
         let (known, fresh) = self.split_known(mail_id, routed)?;
-        let mut plan = plan::plan(facts, &mail, fresh, parse::decode);
+        let mut plan = plan::plan(facts, &mail, fresh, DECODE);
         if matches!(policy, Policy::Import(_)) {
             // Hooks are for mail that comes in.
             plan.deliveries.iter_mut().for_each(|delivery| delivery.webhook = None);

@@ -140,6 +140,8 @@ pub enum TransferEncoding {
     Identity,
     QuotedPrintable,
     Base64,
+    /// `x-uuencode`: never standardised, and in old mail.
+    Uuencode,
 }
 
 /// A leaf of the mail that is kept as a file: CONTRACT "An attachment is ...".
@@ -151,6 +153,8 @@ pub struct Part<'r> {
     pub inline: bool,
     /// Still transfer-encoded; `parse::decode` gives the bytes.
     pub raw: &'r [u8],
+    /// As declared, where it is.
+    pub charset: Option<String>,
     pub encoding: TransferEncoding,
 }
 
@@ -170,6 +174,8 @@ pub struct Mail<'r> {
     pub message_id: Option<String>,
     pub in_reply_to: Option<String>,
     pub references: Vec<String>,
+    /// In-Reply-To or References is there, whatever is in it.
+    pub says_reply: bool,
     /// The conversation index of Outlook, in base64 (MS-OXCMAIL section 2.2.3.2.7).
     pub thread_index: Option<String>,
     pub thread_topic: Option<String>,

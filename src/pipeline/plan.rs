@@ -28,12 +28,18 @@ pub struct Facts {
     pub received: i64,
 }
 
-/// Decodes the bytes of a part; `parse::decode`, handed in because stages do not know each other.
-pub type Decode = for<'r, 'p> fn(&'p Part<'r>) -> Cow<'r, [u8]>;
+/// `parse::decode` and `parse::decode_text`, handed in because stages do not know each other.
+#[derive(Clone, Copy)]
+pub struct Decode {
+    pub bytes: for<'r, 'p> fn(&'p Part<'r>) -> Cow<'r, [u8]>,
+    /// In UTF-8, whatever charset the part declares.
+    pub text: for<'r, 'p> fn(&'p Part<'r>) -> String,
+}
 
 /// Plans all deliveries of a mail.
 pub fn plan(facts: Facts, mail: &Mail<'_>, routed: Routed, decode: Decode) -> Plan {
-    let mut files = Files { mail, decode, parts: vec![None; mail.parts.len()], original: None };
+    let parts = vec![None; mail.parts.len() + mail.calendars.len()];
+    let mut files = Files { mail, decode, parts, original: None };
     let deliveries: Vec<Delivery> =
         routed.accepted.into_iter().map(|accepted| deliver(&facts, mail, accepted, &mut files)).collect();
     let made = files.parts.into_iter().chain([files.original]).flatten();
@@ -104,12 +110,12 @@ fn deliver(facts: &Facts, mail: &Mail<'_>, accepted: Accepted, files: &mut Files
 }
 
 /// What a mail says of events: its calendar parts, and calendars among its attachments. The same invitation is often both.
-fn event_updates(list: &List, facts: &Facts, mail: &Mail<'_>, files: &mut Files<'_, '_>) -> Vec<Update> {
+fn event_updates(list: &List, facts: &Facts, mail: &Mail<'_>, files: &Files<'_, '_>) -> Vec<Update> {
     let mut updates: Vec<Update> = Vec::new();
     let attached = mail.parts.iter().filter(|part| is_calendar(part));
     for part in mail.calendars.iter().chain(attached) {
-        let text = (files.decode)(part);
-        for mut update in calendar::read(&text, &calendar::Limits::default()).updates {
+        let text = (files.decode.text)(part);
+        for mut update in calendar::read(text.as_bytes(), &calendar::Limits::default()).updates {
             update.dtstamp = update.dtstamp.or(mail.date);
             if update.by.is_none() {
                 update.by = Some(facts.sender.clone());
@@ -151,7 +157,7 @@ fn mail_as_event(facts: &Facts, mail: &Mail<'_>) -> Option<Update> {
 fn thread_facts(facts: &Facts, mail: &Mail<'_>) -> thread::Facts {
     let header = thread::Header {
         message_id: mail.message_id.as_deref(),
-        in_reply_to: mail.in_reply_to.as_deref(),
+        in_reply_to: mail.in_reply_to.as_deref().or(mail.says_reply.then_some("")),
         references: &mail.references,
         thread_index: mail.thread_index.as_deref(),
         thread_topic: mail.thread_topic.as_deref(),
@@ -225,7 +231,10 @@ impl Files<'_, '_> {
         let mail = self.mail;
         let mut kept: Vec<Attachment> = Vec::with_capacity(mail.parts.len());
         let mut taken = Taken::default();
-        for (index, part) in mail.parts.iter().enumerate() {
+        // An invitation is not an attachment; some lists keep it as one.
+        let meetings =
+            if list.settings.save_meetings && list.kind != Kind::Calendar { &mail.calendars[..] } else { &[] };
+        for (index, part) in mail.parts.iter().chain(meetings).enumerate() {
             let fallback = names::fallback_for(&part.content_type, index + 1);
             let name = names::clean(part.name.as_deref().unwrap_or_default(), &fallback);
             if is_blocked(list, part, &name) {
@@ -261,7 +270,7 @@ impl Files<'_, '_> {
         if let Some(Some(made)) = self.parts.get(index) {
             return made.clone();
         }
-        let made = Made::of((self.decode)(part));
+        let made = Made::of((self.decode.bytes)(part));
         if let Some(slot) = self.parts.get_mut(index) {
             *slot = Some(made.clone());
         }
@@ -338,6 +347,7 @@ mod tests {
             content_id: None,
             inline: false,
             raw,
+            charset: None,
             encoding: TransferEncoding::Identity,
         }
     }
@@ -367,7 +377,15 @@ mod tests {
             allowed_by: String::new(),
             folder: None,
         }];
-        plan(facts, &mail, Routed { accepted, failures: vec![] }, |part| Cow::Borrowed(part.raw))
+        plan(
+            facts,
+            &mail,
+            Routed { accepted, failures: vec![] },
+            Decode {
+                bytes: |part| Cow::Borrowed(part.raw),
+                text: |part| String::from_utf8_lossy(part.raw).into_owned(),
+            },
+        )
     }
 
     fn item(plan: &Plan) -> &Item {
@@ -441,6 +459,22 @@ mod tests {
         assert_eq!(item(&plan).defects, ["not-an-image: r.pdf", "not-an-image: R.PDF", "not-an-image: x.exe"]);
         assert!(item(&plan).attachments.is_empty());
         assert!(plan.blobs.is_empty());
+    }
+
+    #[test]
+    fn an_invitation_is_kept_as_a_file_only_where_the_list_says_so() {
+        let invitation = Part { name: None, content_type: "text/calendar".to_owned(), ..part("", b"BEGIN:VCALENDAR") };
+        let kept = |kind, save_meetings| {
+            let mail = Mail { calendars: vec![invitation.clone()], ..Mail::default() };
+            let settings = ListSettings { save_meetings, ..ListSettings::default() };
+            let list = List { id: ListId(1), name: "x".to_owned(), kind, settings };
+            let decode = Decode { bytes: |part| Cow::Borrowed(part.raw), text: |_| String::new() };
+            let mut files = Files { mail: &mail, decode, parts: vec![None; 1], original: None };
+            files.attachments(&list, &mut Vec::new()).iter().map(|file| file.name.clone()).collect::<Vec<_>>()
+        };
+        assert_eq!(kept(Kind::Announcements, true), ["attachment-1.ics"]);
+        assert!(kept(Kind::Announcements, false).is_empty());
+        assert!(kept(Kind::Calendar, true).is_empty());
     }
 
     #[test]
