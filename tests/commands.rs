@@ -756,6 +756,23 @@ fn json_is_one_object_a_line_and_standard_output_has_nothing_else() {
     assert_eq!(answer.text(), "");
 }
 
+#[test]
+fn on_a_pipe_a_good_batch_says_nothing_and_quiet_says_nothing_but_errors() {
+    let server = Server::with_news();
+    for number in 0..300 {
+        server.put(format!("{number}.eml"), letter(&format!("{number}"), &["news"]));
+    }
+    let answer = server.good(&["run"]);
+    assert_eq!((answer.text(), answer.stderr.as_str()), (String::new(), ""), "cron sends mail of every word");
+    server.put("bad.eml", letter("bad", &["nobody"]));
+    let answer = server.ask(&["run", "-q"]).ends(3);
+    assert_eq!((answer.text(), answer.stderr.as_str()), (String::new(), ""));
+    server.ask(&["items", "nobody", "-q"]).ends(2).says("nobody");
+    server.put("bad.eml", letter("bad again", &["nobody"]));
+    let answer = server.ask(&["-vv", "run", "--json"]).ends(3);
+    answer.only();
+}
+
 // exit codes
 
 #[test]
@@ -818,6 +835,11 @@ fn a_backup_is_restored_with_a_new_uuid_and_everything_in_it() {
     let folders = names_in(&server.drop_folder().join(".mailmill"));
     assert_eq!(folders.len(), 2, "a restored store has a claim folder of its own: {folders:?}");
     assert!(folders.contains(&label.file_name().unwrap().to_string_lossy().into_owned()));
+    // On another machine: a new server, made by init, takes it.
+    let other = Server::new();
+    other.good(&["restore", backup.to_str().unwrap()]);
+    assert_eq!(other.items("news"), items);
+    other.is_sound();
     // The backup is a store of its own: it can be restored again.
     fs::rename(server.path("store"), server.path("second")).unwrap();
     server.good(&["restore", backup.to_str().unwrap()]);
@@ -991,6 +1013,11 @@ fn gen_makes_the_same_bytes_from_the_same_seed() {
         let made_once = made(dir, "5", profile);
         assert_eq!(made_once.len(), 120, "{profile}");
         assert_eq!(made_once, made(&format!("{dir}2"), "5", profile));
+    }
+    let large = server.path("large");
+    server.good(&["gen", large.to_str().unwrap(), "--messages", "2", "--profile", "large"]);
+    for path in files_below(&large) {
+        assert!((10_000_000..14_000_000).contains(&path.metadata().unwrap().len()), "{path:?}");
     }
     for list in ["list0", "list1", "list2"] {
         server.list(list, "announcements", &[]);
