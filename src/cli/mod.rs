@@ -17,6 +17,8 @@ mod view;
 
 mod init;
 
+mod others;
+
 mod run;
 
 mod watch;

@@ -24,7 +24,7 @@ use crate::model::outcome::{End, Problem, Reason, Sheet};
 use crate::model::plan::{Decided, Plan};
 use crate::pipeline::commit::GroupBuilder;
 use crate::pipeline::settle::settlement;
-use crate::spool::{Claim, Keep, Settlement, Spool, Taken};
+use crate::spool::{Claim, Keep, Settlement, Spool, SpoolError, Taken};
 use crate::store::{Counter, Receipt, StoreError, Write};
 
 /// What a batch works on.
@@ -264,14 +264,14 @@ impl Batch<'_> {
                 }
             }
             Err(error) => {
-                self.halt(error.into());
+                self.halt(error);
                 self.defer(parcels.into_iter().zip(bare).collect(), decided);
             }
         }
     }
 
     /// Builds and commits one group under the writer lock.
-    fn write(&self, plans: Vec<Plan>) -> Result<(Vec<Decided>, Vec<Receipt>), StoreError> {
+    fn write(&self, plans: Vec<Plan>) -> Result<(Vec<Decided>, Vec<Receipt>), EngineError> {
         self.check_room()?;
         let _writer = lock(&self.mill.writer);
         let directory = self.mill.directory.get();
@@ -280,7 +280,13 @@ impl Batch<'_> {
             builder.add(plan, &directory)?;
         }
         let (group, ends) = builder.finish();
+        // As late as can be: a server that slept through its own reclaim must not wake up and deliver.
+        self.check_ours()?;
         Ok((ends, self.mill.store.commit(group)?))
+    }
+
+    fn check_ours(&self) -> Result<(), SpoolError> {
+        self.spool.as_ref().map_or(Ok(()), |spool| spool.check_ours())
     }
 
     /// Mail is deferred before the disk is full: a store that ran into the wall needs repair, one that stopped before it needs room.
@@ -414,6 +420,7 @@ impl Feeder<'_, '_> {
             Work::Claims(claims) => self.feed_claims(claims, u64::MAX)?,
             Work::DropFolder { limit } => {
                 let Some(spool) = batch.spool.clone() else { return Ok(()) };
+                spool.check_ours()?;
                 let limit = limit.unwrap_or(u64::MAX);
                 self.feed_claims(spool.waiting_claims()?, limit)?;
                 self.feed_folder(&spool, limit)?;
@@ -456,7 +463,8 @@ impl Feeder<'_, '_> {
                     self.batch.found()?;
                     self.push(id, name, claim.size(), Some(claim), None);
                 }
-                Taken::Gone => {}
+                // Also when the folder to claim into is gone.
+                Taken::Gone => spool.check_ours()?,
                 Taken::Incomplete => {
                     self.batch.found()?;
                     self.batch.ends_in_place(End::Incomplete, None);

@@ -11,6 +11,9 @@ mod dry_run;
 
 mod upkeep;
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -38,6 +41,10 @@ pub enum EngineError {
         "the balance sheet does not add up: {found} files found, {ended} accounted for. This is a bug in mailmill; nothing was lost, what is missing lies in claimed/"
     )]
     Unbalanced { found: u64, ended: u64 },
+    #[error(
+        "the store with the uuid {uuid} is not the one of `{label}`: only its own store knows what it had delivered"
+    )]
+    ForeignStore { label: String, uuid: String },
     #[error("worker threads cannot be started: {0}")]
     Threads(String),
 }
