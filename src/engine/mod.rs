@@ -97,6 +97,7 @@ impl Mill {
             stop: AtomicBool::new(false),
         };
         mill.lists().load()?;
+        mill.lists().finish_deletions()?;
         Ok(mill)
     }
 

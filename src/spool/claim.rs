@@ -125,6 +125,16 @@ impl Claim {
         self.name.to_string_lossy().into_owned()
     }
 
+    #[cfg(test)]
+    pub fn raw_name(&self) -> &OsStr {
+        &self.name
+    }
+
+    #[cfg(test)]
+    pub fn path(&self, spool: &Spool) -> std::path::PathBuf {
+        spool.folder("claimed").join(&self.file_name)
+    }
+
     /// The size of the file as far as it is known before reading.
     pub fn size(&self) -> u64 {
         self.opened.as_ref().map_or(0, |opened| opened.seen.size)

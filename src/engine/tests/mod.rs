@@ -2,6 +2,11 @@
 //! everything is afterwards.
 #![allow(clippy::disallowed_methods)] // the tests play administrator, writer and bad luck
 
+mod crash_sweep;
+
+#[cfg(feature = "rocks")]
+mod power_loss;
+
 mod reclaim;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -21,7 +26,7 @@ use crate::model::list::{ItemId, Kind, List, ListId};
 use crate::model::mail::{BlobHash, MailId};
 use crate::model::outcome::Sheet;
 use crate::model::settings::{ListSettings, Senders};
-use crate::spool::Faults;
+use crate::spool::{Claim, Faults};
 use crate::store::{Counter, Group, ListStore, MemoryStore, Receipt, StoreError};
 
 /// A folder without a disk behind it where there is one: these tests sync thousands of times.
@@ -36,16 +41,16 @@ pub struct FaultStore {
     hook: Mutex<Option<Hook>>,
 }
 
-/// Done at the first call of a step.
-type Hook = (&'static str, Box<dyn FnOnce() + Send>);
+/// Done at each call of a step, until it says that it is over.
+type Hook = (&'static str, Box<dyn FnMut() -> bool + Send>);
 
 impl FaultStore {
     fn call(&self, step: &'static str) -> Result<(), StoreError> {
-        let mut hook = self.hook.lock().unwrap_or_else(PoisonError::into_inner);
-        if hook.as_ref().is_some_and(|(wanted, _)| *wanted == step) {
-            let (_, act) = hook.take().unwrap();
-            drop(hook);
-            act();
+        let hook = self.hook.lock().unwrap_or_else(PoisonError::into_inner).take_if(|(wanted, _)| *wanted == step);
+        if let Some((_, mut act)) = hook
+            && !act()
+        {
+            *self.hook.lock().unwrap_or_else(PoisonError::into_inner) = Some((step, act));
         }
         self.faults.call(step).map_err(|errno| StoreError::Backend(format!("made to fail at {step}: {errno}")))
     }
@@ -174,7 +179,19 @@ impl Server {
         Mill::new(self.config.clone(), self.store.clone()).unwrap()
     }
 
+    /// At the first call of a step of the store.
     pub fn when(&self, step: &'static str, act: impl FnOnce() + Send + 'static) {
+        let mut act = Some(act);
+        self.each(step, move || {
+            act.take().is_none_or(|act| {
+                act();
+                true
+            })
+        });
+    }
+
+    /// At each call of a step of the store, until it answers true.
+    pub fn each(&self, step: &'static str, act: impl FnMut() -> bool + Send + 'static) {
         *self.store.hook.lock().unwrap() = Some((step, Box::new(act)));
     }
 
@@ -212,13 +229,23 @@ impl Server {
         panic!("it does not come to rest");
     }
 
+    /// Puts claims that were made from files in the drop folder back there, as a power loss does.
+    pub fn undo_claims(&self, wanted: impl Fn(&Claim) -> bool) {
+        let spool = self.mill().spool().unwrap();
+        for claim in spool.waiting_claims().unwrap() {
+            let back = self.config.incoming.drop_folder.join(claim.raw_name());
+            // One that was refused or damaged before lay there under the same name, and is tried again from there.
+            if wanted(&claim) {
+                fs::rename(claim.path(&spool), back).unwrap();
+            }
+        }
+    }
+
     /// Where everything is. Fails when anything is where nothing may be.
     pub fn account(&self) -> Account {
         let mut account = Account::default();
+        self.add_items(&mut account);
         for list in self.store.inner.lists().unwrap() {
-            for (_, item) in self.store.inner.items(list.id, ItemId(0), usize::MAX).unwrap() {
-                *account.items.entry((list.name.clone(), item.mail_id)).or_default() += 1;
-            }
             for file in self.store.inner.files(list.id).unwrap() {
                 account.files.insert((
                     list.name.clone(),
@@ -246,6 +273,14 @@ impl Server {
         assert!(report.sound && report.garbage == 0, "{report:?}");
         assert!(self.store.inner.sheets(usize::MAX).unwrap().iter().all(|sheet| sheet.balanced));
         account
+    }
+
+    pub fn add_items(&self, account: &mut Account) {
+        for list in self.store.inner.lists().unwrap() {
+            for (_, item) in self.store.inner.items(list.id, ItemId(0), usize::MAX).unwrap() {
+                *account.items.entry((list.name.clone(), item.mail_id)).or_default() += 1;
+            }
+        }
     }
 
     /// Names that lie in the drop folder.
