@@ -47,6 +47,8 @@ mod reclaim;
 
 mod doctor;
 
+mod judge_alone;
+
 mod r#gen;
 
 mod demo;
@@ -119,6 +121,8 @@ enum Command {
     Demo(demo::Demo),
     Completions(manual::Completions),
     Man(manual::Man),
+    #[command(hide = true)]
+    JudgeAlone(judge_alone::JudgeAlone),
 }
 
 /// What is asked of a store, by whichever process owns it.
@@ -220,6 +224,7 @@ impl Command {
             Self::Demo(demo) => demo.carry_out(console),
             Self::Completions(completions) => completions.carry_out(console),
             Self::Man(man) => man.carry_out(console),
+            Self::JudgeAlone(judge) => judge.carry_out(),
         }
     }
 }

@@ -5,6 +5,8 @@ mod budget;
 
 mod judge;
 
+mod poison;
+
 mod batch;
 
 mod dry_run;
@@ -14,6 +16,7 @@ mod upkeep;
 #[cfg(test)]
 mod tests;
 
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -25,9 +28,11 @@ use crate::model::outcome::Sheet;
 use crate::pipeline::parse::{Bounds, Parser};
 use crate::spool::{Spool, SpoolError, SpoolOptions};
 use crate::store::{ListStore, StoreError};
+use poison::Slots;
 
 pub use batch::{BatchResult, Work};
 pub use dry_run::Route;
+pub use poison::judge_alone;
 pub use upkeep::{Departed, Reclaimed};
 
 /// The engine cannot go on. Mail is never the cause.
@@ -75,6 +80,9 @@ pub struct Mill {
     spool: Mutex<Option<Arc<Spool>>>,
     parser: Parser,
     pool: rayon::ThreadPool,
+    slots: Mutex<Option<Arc<Slots>>>,
+    /// The program that judges a suspect alone.
+    alone: Option<PathBuf>,
     stop: AtomicBool,
 }
 
@@ -94,6 +102,8 @@ impl Mill {
             spool: Mutex::default(),
             parser,
             pool,
+            slots: Mutex::default(),
+            alone: None,
             stop: AtomicBool::new(false),
         };
         mill.lists().load()?;

@@ -20,6 +20,7 @@ pub struct Claim {
     name: OsString,
     pub(super) file_name: OsString,
     opened: Option<Opened>,
+    suspect: bool,
 }
 
 /// What came of the attempt to claim a file.
@@ -56,7 +57,7 @@ impl Spool {
             return Taken::Stuck(error);
         }
         let taken = match self.rename_into_claims(&name, &file_name, opened.as_ref()) {
-            Ok(true) => return Taken::Claim(Claim { id, name, file_name, opened }),
+            Ok(true) => return Taken::Claim(Claim { id, name, file_name, opened, suspect: false }),
             Ok(false) => Taken::Gone,
             Err(errno) => Taken::Stuck(errno.into()),
         };
@@ -113,7 +114,18 @@ fn rename_no_replace(from: BorrowedFd<'_>, name: &OsStr, to: BorrowedFd<'_>, tar
 
 impl Claim {
     pub(super) const fn adopted(id: ClaimId, name: OsString, file_name: OsString) -> Self {
-        Self { id, name, file_name, opened: None }
+        Self { id, name, file_name, opened: None, suspect: false }
+    }
+
+    /// It has killed a process before, and a person wants it tried again.
+    #[must_use]
+    pub(super) const fn suspected(mut self, suspect: bool) -> Self {
+        self.suspect = suspect;
+        self
+    }
+
+    pub const fn is_suspect(&self) -> bool {
+        self.suspect
     }
 
     pub const fn id(&self) -> ClaimId {
@@ -130,7 +142,7 @@ impl Claim {
         &self.name
     }
 
-    #[cfg(test)]
+    /// Where it lies, for another process to look at.
     pub fn path(&self, spool: &Spool) -> std::path::PathBuf {
         spool.folder("claimed").join(&self.file_name)
     }

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use super::{Claim, Spool, SpoolError, names};
 use crate::model::mail::ClaimId;
-use crate::model::outcome::Problem;
+use crate::model::outcome::{Problem, Reason};
 
 /// The file beside a refused or damaged mail.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -87,7 +87,8 @@ impl Spool {
                 if self.point("retry note").is_ok() {
                     let _ = fs::remove_file(self.folder(mail.folder).join(names::note_name(mail.id)));
                 }
-                Ok(Claim::adopted(mail.id, name, file_name))
+                let suspect = mail.has_reason(Reason::CrashedBefore.code());
+                Ok(Claim::adopted(mail.id, name, file_name).suspected(suspect))
             }
             Err(error) => {
                 self.release(mail.id);

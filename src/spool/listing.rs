@@ -19,6 +19,13 @@ pub struct Entry {
     pub(super) regular: bool,
 }
 
+impl Entry {
+    /// A file that is known to lie there.
+    pub const fn named(name: OsString) -> Self {
+        Self { name, regular: true }
+    }
+}
+
 pub struct Listing<'s> {
     drop: &'s DropFolder,
     folder: Dir,

@@ -211,6 +211,12 @@ impl Spool {
         Ok(claims)
     }
 
+    /// The ids of all claims that wait or are worked on.
+    pub fn waiting_ids(&self) -> HashSet<ClaimId> {
+        let entries = fs::read_dir(self.folder("claimed")).into_iter().flatten().flatten();
+        entries.filter_map(|entry| names::read_claim(&entry.file_name())).map(|(id, _)| id).collect()
+    }
+
     fn adopt(&self, file_name: &OsStr) -> Option<Claim> {
         let (id, mut name) = names::read_claim(file_name)?;
         if let Some(whole) = names::read_side_record(&self.folder("claimed"), id) {

@@ -7,6 +7,8 @@ mod crash_sweep;
 #[cfg(feature = "rocks")]
 mod power_loss;
 
+mod poison;
+
 mod reclaim;
 
 use std::collections::{BTreeMap, BTreeSet};
