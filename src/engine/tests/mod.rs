@@ -11,6 +11,8 @@ mod poison;
 
 mod reclaim;
 
+mod verify;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::fmt::Write as _;
