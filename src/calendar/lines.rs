@@ -17,6 +17,9 @@ pub(super) struct Lines {
 /// Components that stand side by side: the BEGIN of one means that the END of the other was forgotten.
 const SIBLINGS: [&str; 5] = ["VEVENT", "VTODO", "VJOURNAL", "VFREEBUSY", "VTIMEZONE"];
 
+/// Properties whose value is one text, commas and all.
+const TEXTS: [&str; 5] = ["DESCRIPTION", "SUMMARY", "LOCATION", "COMMENT", "ATTACH"];
+
 /// A line at least this long was cut by a mailer at its margin; a shorter one ended because its author wanted a new line.
 /// RFC 5545 folds at 75 octets, the mailers that refold text at 72 or 76.
 const MARGIN: usize = 60;
@@ -24,7 +27,8 @@ const MARGIN: usize = 60;
 pub(super) fn content_lines(bytes: &[u8], limits: &Limits) -> Lines {
     let bytes = without_utf16(bytes);
     let bytes = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(&bytes);
-    let mut balance = Balance { limits, open: Vec::new(), components: 0, skipping: 0, out: Lines::default() };
+    let (open, out) = (Vec::new(), Lines::default());
+    let mut balance = Balance { limits, open, components: 0, skipping: 0, parts: 0, out };
     for (count, line) in unfold(bytes).iter().enumerate() {
         if count == limits.lines {
             balance.out.problems.push(format!("more than {count} lines: the rest is left out"));
@@ -151,6 +155,8 @@ struct Balance<'a> {
     components: usize,
     /// How many components deep we are in one that is nested too deeply.
     skipping: usize,
+    /// Parameters and values of lists so far.
+    parts: usize,
     out: Lines,
 }
 
@@ -165,9 +171,22 @@ impl Balance<'_> {
         if word.trim().eq_ignore_ascii_case("END") {
             self.end(&component);
         } else if self.skipping == 0 {
-            self.write(line);
+            self.property(line, word);
         }
         true
+    }
+
+    /// The library makes an object of 40 to 100 bytes of every parameter and every value of a list, be it empty.
+    fn property(&mut self, line: &str, head: &str) {
+        let name = head.split(';').next().unwrap_or_default().to_ascii_uppercase();
+        let counted = if TEXTS.contains(&name.as_str()) { head } else { line };
+        let parts = counted.bytes().filter(|byte| matches!(byte, b',' | b';')).count();
+        if self.parts + parts > self.limits.lines {
+            self.out.problems.push(format!("{name} is left out: the calendar has too many values"));
+            return;
+        }
+        self.parts += parts;
+        self.write(line);
     }
 
     fn begin(&mut self, component: String) -> bool {
@@ -290,6 +309,13 @@ mod tests {
             lines(b"SUMMARY;ENCODING=QUOTED-PRINTABLE:one=\n two=3D\n"),
             "SUMMARY;ENCODING=QUOTED-PRINTABLE:one two=3D\n"
         );
+    }
+
+    #[test]
+    fn a_list_that_is_too_long_is_left_out_and_a_text_with_as_many_commas_is_not() {
+        let limits = Limits { lines: 10, ..Limits::default() };
+        let found = content_lines(b"EXDATE:,,,,,,,,,,,,\nSUMMARY:,,,,,,,,,,,,\nEXDATE:,\n", &limits);
+        assert_eq!((found.text.as_str(), found.problems.len()), ("SUMMARY:,,,,,,,,,,,,\nEXDATE:,\n", 1));
     }
 
     #[test]

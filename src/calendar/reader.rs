@@ -23,7 +23,7 @@ use super::zone::{Zone, Zones, clock};
 pub struct Limits {
     /// A longer calendar is not read at all: half a series would be a wrong one.
     pub bytes: usize,
-    /// Unfolded lines; what follows is left out.
+    /// Unfolded lines, what follows is left out; and values of lists and parameters in all of them, a line past them is left out.
     pub lines: usize,
     /// BEGINs; what follows is left out.
     pub components: usize,

@@ -87,8 +87,11 @@ impl Desk {
         crate::engine::raise_file_limit();
         let store = crate::store::open(&config.store)?;
         let folder = config.store.clone();
+        let mut mill = Mill::new(config, store)?;
+        // By this name also when the file was replaced since we started.
+        mill.judge_alone_with(PathBuf::from("/proc/self/exe"));
         let desk = Arc::new(Self {
-            mill: Mill::new(config, store)?,
+            mill,
             command,
             since: jiff::Timestamp::now(),
             stopped: AtomicBool::new(false),

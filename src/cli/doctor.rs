@@ -9,9 +9,10 @@ use rustix::process::{Resource, getrlimit};
 use super::console::{Console, plain};
 use super::desk::Lock;
 use super::exit::{Exit, Failure};
+use super::others;
 use crate::config::Config;
 use crate::model::units::{about, format_duration};
-use crate::spool::{Check, DropFolder, SpoolOptions, State, check_up, strangers};
+use crate::spool::{Check, DropFolder, SpoolOptions, State, check_up, overdue};
 
 /// Check that this server can do its work
 #[derive(Args)]
@@ -29,8 +30,8 @@ const FILES: u64 = 2048;
 /// Less room than this is a warning.
 const LOW_ROOM: u64 = 1 << 30;
 
-/// Claims of another server that are older than this are worth a look.
-const OLD_CLAIM: Duration = Duration::from_mins(10);
+/// A file that waits for longer than this in the drop folder is a sign that nobody runs.
+const OLD_FILE: Duration = Duration::from_mins(10);
 
 impl Doctor {
     pub fn carry_out(&self, config: &Config, console: &mut Console) -> Result<Exit, Failure> {
@@ -40,7 +41,7 @@ impl Doctor {
         checks.extend(seen);
         checks.push(room("store-room", &config.store, config.limits.store_reserve));
         checks.push(file_limit());
-        checks.extend(others(&config.incoming.drop_folder, own.as_deref()));
+        checks.extend(other_servers(&config.incoming.drop_folder, own.as_deref()));
         checks.extend(oldest(config));
         let bad = checks.iter().any(|check| check.state == State::Bad);
         for check in &checks {
@@ -130,24 +131,11 @@ fn file_limit() -> Check {
     }
 }
 
-fn others(drop_folder: &Path, own: Option<&str>) -> Vec<Check> {
+fn other_servers(drop_folder: &Path, own: Option<&str>) -> Vec<Check> {
     // Without our own label we cannot tell which folder is ours.
     let Some(own) = own else { return Vec::new() };
-    let Ok(strangers) = strangers(drop_folder, own) else { return Vec::new() };
-    let old = strangers.into_iter().filter(|stranger| stranger.oldest.is_some_and(|age| age > OLD_CLAIM));
-    old.map(|stranger| {
-        let age = rounded(stranger.oldest.unwrap_or_default());
-        Check::warning(
-            "other-servers",
-            format!(
-                "{} has {} claims, the oldest from {age} ago; if that server is gone for good: mailmill reclaim --server {}",
-                stranger.label,
-                stranger.claims.len(),
-                stranger.label
-            ),
-        )
-    })
-    .collect()
+    let Ok(strangers) = overdue(drop_folder, own) else { return Vec::new() };
+    strangers.iter().map(|stranger| Check::warning("other-servers", others::sentence(stranger))).collect()
 }
 
 /// A file that nobody takes is a sign that nobody runs.
@@ -167,7 +155,7 @@ fn oldest(config: &Config) -> Option<Check> {
     let (count, oldest) = ages.fold((0_u64, Duration::ZERO), |(count, oldest), age| (count + 1, oldest.max(age)));
     let text = format!("{count} files wait, the oldest for {}", rounded(oldest));
     Some(match oldest {
-        age if age > OLD_CLAIM => Check::warning("waiting", format!("{text}; is `mailmill run` scheduled?")),
+        age if age > OLD_FILE => Check::warning("waiting", format!("{text}; is `mailmill run` scheduled?")),
         _ => Check::good("waiting", text),
     })
 }

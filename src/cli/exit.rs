@@ -85,14 +85,20 @@ impl From<ConfigError> for Failure {
 
 impl From<EngineError> for Failure {
     fn from(error: EngineError) -> Self {
-        Self::Engine(error.to_string())
+        match error {
+            EngineError::Spool(error) => error.into(),
+            EngineError::ForeignStore { .. } => Self::Usage(error.to_string()),
+            error => Self::Engine(error.to_string()),
+        }
     }
 }
 
 impl From<SpoolError> for Failure {
     fn from(error: SpoolError) -> Self {
         match error {
-            SpoolError::NoSuchFailure(_) => Self::Usage(error.to_string()),
+            SpoolError::NoSuchFailure(_) | SpoolError::NoSuchServer(_) | SpoolError::ServerNotUnique(..) => {
+                Self::Usage(error.to_string())
+            }
             error => Self::Engine(error.to_string()),
         }
     }

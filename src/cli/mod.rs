@@ -15,6 +15,8 @@ mod sheet;
 
 mod init;
 
+mod others;
+
 mod run;
 
 mod watch;
@@ -42,6 +44,8 @@ mod backup;
 mod reclaim;
 
 mod doctor;
+
+mod judge_alone;
 
 mod r#gen;
 
@@ -115,6 +119,8 @@ enum Command {
     Demo(demo::Demo),
     Completions(manual::Completions),
     Man(manual::Man),
+    #[command(hide = true)]
+    JudgeAlone(judge_alone::JudgeAlone),
 }
 
 /// What is asked of a store, by whichever process owns it.
@@ -216,6 +222,7 @@ impl Command {
             Self::Demo(demo) => demo.carry_out(console),
             Self::Completions(completions) => completions.carry_out(console),
             Self::Man(man) => man.carry_out(console),
+            Self::JudgeAlone(judge) => judge.carry_out(),
         }
     }
 }

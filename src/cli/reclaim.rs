@@ -57,6 +57,12 @@ impl Reclaim {
                 "{} claims of {} are ours now, {} had been delivered there and were settled; next: mailmill run",
                 taken.taken, self.server, taken.settled
             )))?;
+            if taken.refused + taken.left_behind > 0 {
+                console.note(&plain(&format!(
+                    "{} had been delivered there in part and are among our refused mail; {} refused and damaged mails of {} stay in {}",
+                    taken.refused, taken.left_behind, self.server, taken.folder
+                )))?;
+            }
         }
         Ok(Exit::Good)
     }

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::console::{Console, plain};
 use super::desk::{Desk, Lock};
 use super::exit::{Exit, Failure};
+use super::others::Said;
 use super::{Request, sheet, talk};
 use crate::config::Config;
 use crate::engine::{Progress, Route, Work, rfc3339};
@@ -61,6 +62,7 @@ impl Run {
         let result = desk.mill.run(Work::DropFolder { limit: self.limit }, &progress);
         drop(drawing);
         let exit = sheet::report(&result, self.json, console);
+        Said::default().tell(&desk, console)?;
         console.flush()?;
         desk.mill.drain_outbox(OUTBOX_TIME)?;
         desk.close();

@@ -11,6 +11,7 @@ use inotify::{Inotify, WatchMask};
 use super::console::Console;
 use super::desk::{Desk, Lock};
 use super::exit::{Exit, Failure};
+use super::others::Said;
 use super::{run, sheet};
 use crate::config::Config;
 use crate::engine::{EngineError, Progress, Work};
@@ -69,6 +70,7 @@ impl Watch {
         console: &mut Console,
     ) -> Result<Exit, Failure> {
         let mut wait = every;
+        let mut said = Said::default();
         while !desk.is_stopped() {
             let progress = Arc::new(Progress::default());
             let drawing = console.draw(&progress, None);
@@ -82,6 +84,7 @@ impl Watch {
                     return reported;
                 }
             }
+            said.tell(desk, console)?;
             wait = next_wait(wait, every, &desk.mill.config, &result);
             if !desk.is_stopped() {
                 // Woken, or the time is over: either way the folder is looked at.

@@ -15,6 +15,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 
 use super::budget::Budget;
 use super::judge::{Policy, Verdict};
+use super::poison::{Alone, Slots};
 use super::{EngineError, Mill, Progress, TICK, rfc3339};
 use crate::config::Keep as KeepSetting;
 use crate::import_source::Found;
@@ -24,7 +25,7 @@ use crate::model::outcome::{End, Problem, Reason, Sheet};
 use crate::model::plan::{Decided, Landed, Plan};
 use crate::pipeline::commit::GroupBuilder;
 use crate::pipeline::settle::settlement;
-use crate::spool::{Claim, Keep, Settlement, Spool, Taken};
+use crate::spool::{Claim, Keep, Settlement, Spool, SpoolError, Taken};
 use crate::store::{Counter, Receipt, StoreError, Write};
 
 /// What a batch works on.
@@ -52,6 +53,17 @@ struct Parcel {
     /// An import's bytes; a claim is read by the worker.
     bytes: Option<Result<Vec<u8>, (Reason, String)>>,
     cost: u64,
+    /// It may have killed a process: nothing else is in work beside it.
+    alone: bool,
+    /// It did, too often: this is said of it, and it is judged no more.
+    condemned: Option<String>,
+}
+
+impl Parcel {
+    fn of(claim: Claim) -> Self {
+        let (id, name) = (claim.id(), claim.name());
+        Self { claim: Some(claim), id, name, bytes: None, cost: 0, alone: false, condemned: None }
+    }
 }
 
 struct Judged {
@@ -75,6 +87,7 @@ struct Settling {
 struct Batch<'b> {
     mill: &'b Mill,
     spool: Option<Arc<Spool>>,
+    slots: Option<Arc<Slots>>,
     policy: Policy,
     progress: &'b Progress,
     budget: Budget,
@@ -117,6 +130,7 @@ impl Mill {
         let limits = &self.config.limits;
         let batch = Batch {
             mill: self,
+            slots: spool.as_ref().and_then(|_| self.slots()),
             spool,
             policy,
             progress,
@@ -211,7 +225,10 @@ impl Batch<'_> {
     fn judge(&self, mut parcel: Parcel) -> Judged {
         let directory = self.mill.directory.get();
         let verdict = match (&mut parcel.claim, parcel.bytes.take(), &self.spool) {
-            (Some(claim), _, Some(spool)) => self.mill.judge_claim(claim, spool, &directory),
+            (Some(claim), _, Some(spool)) => match parcel.condemned.take() {
+                Some(text) => Mill::condemn(claim, spool, text),
+                None => self.mill.judge_claim(claim, spool, &directory),
+            },
             (_, Some(Ok(bytes)), _) => {
                 self.mill.judge(&bytes, parcel.id, parcel.name.clone(), &self.policy, &directory)
             }
@@ -294,14 +311,14 @@ impl Batch<'_> {
                 }
             }
             Err(error) => {
-                self.halt(error.into());
+                self.halt(error);
                 self.defer(parcels.into_iter().zip(bare).collect(), decided);
             }
         }
     }
 
     /// Builds and commits one group under the writer lock.
-    fn write(&self, plans: Vec<Plan>) -> Result<(Vec<Decided>, Vec<Receipt>), StoreError> {
+    fn write(&self, plans: Vec<Plan>) -> Result<(Vec<Decided>, Vec<Receipt>), EngineError> {
         self.check_room()?;
         let _writer = lock(&self.mill.writer);
         let directory = self.mill.directory.get();
@@ -310,7 +327,13 @@ impl Batch<'_> {
             builder.add(plan, &directory)?;
         }
         let (group, ends) = builder.finish();
+        // As late as can be: a server that slept through its own reclaim must not wake up and deliver.
+        self.check_ours()?;
         Ok((ends, self.mill.store.commit(group)?))
+    }
+
+    fn check_ours(&self) -> Result<(), SpoolError> {
+        self.spool.as_ref().map_or(Ok(()), |spool| spool.check_ours())
     }
 
     /// Mail is deferred before the disk is full: a store that ran into the wall needs repair, one that stopped before it needs room.
@@ -453,11 +476,18 @@ impl Feeder<'_, '_> {
         let batch = self.batch;
         match work {
             Work::Import { found, .. } => self.feed_import(found)?,
-            Work::Claims(claims) => self.feed_claims(claims, u64::MAX)?,
+            Work::Claims(claims) => {
+                let Some(spool) = batch.spool.clone() else { return Ok(()) };
+                let claims = self.feed_suspects(&spool, claims)?;
+                self.feed_claims(claims, u64::MAX)?;
+            }
             Work::DropFolder { limit } => {
                 let Some(spool) = batch.spool.clone() else { return Ok(()) };
+                spool.check_ours()?;
                 let limit = limit.unwrap_or(u64::MAX);
-                self.feed_claims(spool.waiting_claims()?, limit)?;
+                let claims = self.feed_suspects(&spool, spool.waiting_claims()?)?;
+                let found = lock(&batch.sheet).found;
+                self.feed_claims(claims, limit.saturating_sub(found))?;
                 self.feed_folder(&spool, limit)?;
             }
         }
@@ -477,10 +507,43 @@ impl Feeder<'_, '_> {
             if let Some(spool) = &spool {
                 let _ = claim.open(spool);
             }
-            self.push(claim.id(), claim.name(), claim.size(), Some(claim), None);
+            self.push(claim.size(), Parcel::of(claim));
         }
         claims.for_each(|claim| release(spool.as_deref(), &claim));
         Ok(())
+    }
+
+    /// Judges what may have killed a process before, each mail alone: first in a child process, then here with nothing
+    /// beside it. Answers the claims that nothing is held against.
+    fn feed_suspects(&mut self, spool: &Spool, claims: Vec<Claim>) -> Result<Vec<Claim>, EngineError> {
+        let Some(slots) = self.batch.slots.clone() else { return Ok(claims) };
+        let is_suspect = |claim: &Claim| claim.is_suspect() || slots.suspicion(claim.id()).is_some();
+        let (suspects, innocent): (Vec<_>, Vec<_>) = claims.into_iter().partition(is_suspect);
+        for mut claim in suspects {
+            if self.batch.is_halted() {
+                spool.release(claim.id());
+                continue;
+            }
+            self.batch.found()?;
+            let (condemned, alone) = match self.batch.mill.try_alone(&slots, claim.id(), &claim.path(spool)) {
+                Alone::Survived => (None, true),
+                Alone::Condemned(text) => (Some(text), false),
+                Alone::NotTried(error) => {
+                    self.batch.ends_in_place(End::Deferred, Some(stuck(claim.id(), claim.name(), &error)));
+                    spool.release(claim.id());
+                    continue;
+                }
+            };
+            let _ = claim.open(spool);
+            self.push(claim.size(), Parcel { alone, condemned, ..Parcel::of(claim) });
+            self.flush();
+            self.batch.budget.wait_for_all();
+        }
+        let waiting = spool.waiting_ids();
+        if let Err(error) = slots.keep(|id| waiting.contains(&id)) {
+            tracing::debug!(%error, "the suspects cannot be forgotten; they are judged alone once more");
+        }
+        Ok(innocent)
     }
 
     fn feed_folder(&mut self, spool: &Spool, limit: u64) -> Result<(), EngineError> {
@@ -496,9 +559,10 @@ impl Feeder<'_, '_> {
             match spool.take(entry, id) {
                 Taken::Claim(claim) => {
                     self.batch.found()?;
-                    self.push(id, name, claim.size(), Some(claim), None);
+                    self.push(claim.size(), Parcel::of(claim));
                 }
-                Taken::Gone => {}
+                // Also when the folder to claim into is gone.
+                Taken::Gone => spool.check_ours()?,
                 Taken::Incomplete => {
                     self.batch.found()?;
                     self.batch.ends_in_place(End::Incomplete, None);
@@ -522,26 +586,20 @@ impl Feeder<'_, '_> {
             let id = self.batch.next_id();
             let size = found.bytes.as_ref().map_or(0, |bytes| bytes.len() as u64);
             let bytes = found.bytes.map_err(|error| (error.reason(), error.to_string()));
-            self.push(id, found.name, size, None, Some(bytes));
+            let (name, bytes) = (found.name, Some(bytes));
+            self.push(size, Parcel { claim: None, id, name, bytes, cost: 0, alone: false, condemned: None });
         }
         Ok(())
     }
 
-    fn push(
-        &mut self,
-        id: ClaimId,
-        name: String,
-        size: u64,
-        claim: Option<Claim>,
-        bytes: Option<Result<Vec<u8>, (Reason, String)>>,
-    ) {
+    fn push(&mut self, size: u64, parcel: Parcel) {
         let cost = self.batch.budget.cost(size);
         if !self.batch.budget.try_take(cost) {
             // What is held back here must be on its way before we wait for room.
             self.flush();
             self.batch.budget.take(cost);
         }
-        self.chunk.push(Parcel { claim, id, name, bytes, cost });
+        self.chunk.push(Parcel { cost, ..parcel });
         self.bytes += size;
         if self.chunk.len() >= CHUNK || self.bytes >= CHUNK_BYTES {
             self.flush();
@@ -557,7 +615,11 @@ impl Feeder<'_, '_> {
         let (batch, judged, asked) = (self.batch, self.judged.clone(), self.asked.clone());
         batch.judging.fetch_add(chunk.len() as u64, Ordering::Release);
         self.workers.spawn(move |_| {
+            let worker = rayon::current_thread_index().unwrap_or_default();
             for parcel in chunk {
+                if let Some(slots) = &batch.slots {
+                    slots.note(worker, parcel.id, parcel.alone);
+                }
                 let done = batch.judge(parcel);
                 // Receivers live until every sender is gone.
                 if batch.has_before(&done) {
@@ -566,6 +628,9 @@ impl Feeder<'_, '_> {
                     let _ = judged.send(done);
                     batch.judging.fetch_sub(1, Ordering::Release);
                 }
+            }
+            if let Some(slots) = &batch.slots {
+                slots.clear(worker);
             }
         });
     }

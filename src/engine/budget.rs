@@ -47,6 +47,12 @@ impl Budget {
         }
     }
 
+    /// Waits until nothing is in flight.
+    pub fn wait_for_all(&self) {
+        let used = self.lock();
+        drop(self.changed.wait_while(used, |used| used.slots > 0).unwrap_or_else(PoisonError::into_inner));
+    }
+
     pub fn give_back(&self, cost: u64) {
         let mut used = self.lock();
         used.slots = used.slots.saturating_sub(1);

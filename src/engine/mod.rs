@@ -5,6 +5,8 @@ mod budget;
 
 mod judge;
 
+mod poison;
+
 mod batch;
 
 mod dry_run;
@@ -21,6 +23,10 @@ pub mod view;
 
 mod event_view;
 
+#[cfg(test)]
+mod tests;
+
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -32,10 +38,12 @@ use crate::model::outcome::Sheet;
 use crate::pipeline::parse::{Bounds, Parser};
 use crate::spool::{Spool, SpoolError, SpoolOptions};
 use crate::store::{ListStore, StoreError};
+use poison::Slots;
 
 pub use batch::{BatchResult, Work};
 pub use discussions::Discussions;
 pub use dry_run::Route;
+pub use poison::judge_alone;
 pub use upkeep::{Departed, Reclaimed};
 
 /// The engine cannot go on. Mail is never the cause.
@@ -49,6 +57,10 @@ pub enum EngineError {
         "the balance sheet does not add up: {found} files found, {ended} accounted for. This is a bug in mailmill; nothing was lost, what is missing lies in claimed/"
     )]
     Unbalanced { found: u64, ended: u64 },
+    #[error(
+        "the store with the uuid {uuid} is not the one of `{label}`: only its own store knows what it had delivered"
+    )]
+    ForeignStore { label: String, uuid: String },
     #[error("worker threads cannot be started: {0}")]
     Threads(String),
 }
@@ -79,6 +91,9 @@ pub struct Mill {
     spool: Mutex<Option<Arc<Spool>>>,
     parser: Parser,
     pool: rayon::ThreadPool,
+    slots: Mutex<Option<Arc<Slots>>>,
+    /// The program that judges a suspect alone.
+    alone: Option<PathBuf>,
     stop: AtomicBool,
 }
 
@@ -98,9 +113,12 @@ impl Mill {
             spool: Mutex::default(),
             parser,
             pool,
+            slots: Mutex::default(),
+            alone: None,
             stop: AtomicBool::new(false),
         };
         mill.lists().load()?;
+        mill.lists().finish_deletions()?;
         Ok(mill)
     }
 

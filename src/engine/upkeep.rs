@@ -1,14 +1,12 @@
 //! What a person asks for besides batches: verify, discard, reclaim. Everything that writes takes the writer lock.
 
-use std::fs;
-use std::path::Path;
 use std::sync::{Arc, PoisonError};
 
 use super::{EngineError, Mill, rfc3339};
-use crate::model::item::JournalEntry;
+use crate::model::item::{JournalEntry, LedgerEntry};
 use crate::model::mail::{ClaimId, MailId};
 use crate::model::outcome::{End, Problem};
-use crate::spool::{FailedMail, Note, SpoolError, StrangersClaim};
+use crate::spool::{FailedMail, Note, OWN, Spool, SpoolError, StrangersClaim, left_behind};
 use crate::store::{Counter, ListStore, Report, StoreError, Write};
 
 /// What is left of a server that is gone.
@@ -26,6 +24,9 @@ pub struct Reclaimed {
     pub settled: u64,
     /// Delivered there in part: among our refused mail now.
     pub refused: u64,
+    /// Refused and damaged mail of that server, which stays in its folder.
+    pub left_behind: u64,
+    pub folder: String,
 }
 
 /// Garbage is removed in groups of so many writes.
@@ -70,38 +71,40 @@ impl Mill {
     }
 
     /// Takes the claims of a server that is gone: what its own store knows as delivered is settled, the rest becomes ours.
+    /// May be repeated after a crash: what was taken from the server already is found and worked through.
     pub fn reclaim(&self, server: &str, departed: &Departed) -> Result<Reclaimed, EngineError> {
         let spool = self.spool()?;
-        let io = |path: &Path| {
-            let path = path.to_owned();
-            move |source| SpoolError::Io { path, source }
+        let path = spool.drop_folder().join(OWN);
+        let io = |source| SpoolError::Io { path: path.clone(), source };
+        let mut named = spool.strangers().map_err(io)?;
+        named.retain(|stranger| stranger.answers_to(server));
+        let Some(first) = named.first().map(|stranger| stranger.label.clone()) else {
+            return if spool.was_reclaimed(server).map_err(io)? {
+                Ok(Reclaimed::default())
+            } else {
+                Err(SpoolError::NoSuchServer(server.to_owned()).into())
+            };
         };
-        let strangers = spool.strangers().map_err(io(spool.drop_folder()))?;
-        let belongs = |label: &str| {
-            label == server || label.strip_prefix(server).is_some_and(|rest| rest.len() == 37 && rest.starts_with('-'))
-        };
-        let mut named = strangers.into_iter().filter(|stranger| belongs(&stranger.label));
-        let stranger = named.next().ok_or_else(|| SpoolError::NoSuchServer(server.to_owned()))?;
-        if let Some(other) = named.next() {
-            return Err(SpoolError::ServerNotUnique(stranger.label, other.label).into());
+        if let Some(other) = named.iter().find(|stranger| stranger.label != first) {
+            return Err(SpoolError::ServerNotUnique(first, other.label.clone()).into());
+        }
+        if let Departed::Store(store) = departed
+            && !first.ends_with(&format!("-{}", store.uuid()))
+        {
+            return Err(EngineError::ForeignStore { label: first, uuid: store.uuid().to_owned() });
         }
         let batch = self.next_batch()?;
+        let mut numbers = 1..;
         let mut reclaimed = Reclaimed::default();
-        for (number, claim) in (1..).zip(&stranger.claims) {
-            let id = ClaimId { batch, number };
-            match what_its_store_says(claim, departed)? {
-                Some((entry, None)) => {
-                    spool.settle_delivered(claim, entry).map_err(io(&claim.path))?;
-                    reclaimed.settled += 1;
+        for stranger in named {
+            let mut seized = Some(spool.seize(stranger).map_err(io)?);
+            while let Some(stranger) = seized {
+                for (claim, number) in stranger.claims.iter().zip(numbers.by_ref()) {
+                    reclaim_one(&spool, claim, ClaimId { batch, number }, departed, &mut reclaimed)?;
                 }
-                Some((_, Some(note))) => {
-                    spool.set_aside_foreign(claim, id, &note).map_err(io(&claim.path))?;
-                    reclaimed.refused += 1;
-                }
-                None => {
-                    spool.take_over(claim, id).map_err(io(&claim.path))?;
-                    reclaimed.taken += 1;
-                }
+                reclaimed.left_behind = reclaimed.left_behind.max(left_behind(&stranger));
+                reclaimed.folder = stranger.folder.display().to_string();
+                seized = spool.close_seized(stranger).map_err(io)?;
             }
         }
         Ok(reclaimed)
@@ -116,20 +119,38 @@ impl Mill {
     }
 }
 
+fn reclaim_one(
+    spool: &Spool,
+    claim: &StrangersClaim,
+    id: ClaimId,
+    departed: &Departed,
+    reclaimed: &mut Reclaimed,
+) -> Result<(), EngineError> {
+    let io = |source| SpoolError::Io { path: claim.path.clone(), source };
+    let (done, count) = match what_its_store_says(claim, departed)? {
+        Some((entry, None)) => (spool.settle_delivered(claim, entry), &mut reclaimed.settled),
+        Some((_, Some(note))) => (spool.set_aside_foreign(claim, id, &note), &mut reclaimed.refused),
+        None => (spool.take_over(claim, id), &mut reclaimed.taken),
+    };
+    *count += u64::from(done.map_err(io)?);
+    Ok(())
+}
+
 /// None: it was not delivered there. A note: it was, but some recipients were refused.
 fn what_its_store_says(
     claim: &StrangersClaim,
     departed: &Departed,
-) -> Result<Option<(crate::model::item::LedgerEntry, Option<Note>)>, EngineError> {
+) -> Result<Option<(LedgerEntry, Option<Note>)>, EngineError> {
     let Departed::Store(store) = departed else { return Ok(None) };
-    // What cannot be read is taken over and judged like any other claim.
-    let Ok(bytes) = fs::read(&claim.path) else { return Ok(None) };
-    let mail = MailId::of(&bytes);
+    let mail = claim.mail_id().map_err(|source| SpoolError::Io { path: claim.path.clone(), source })?;
+    let Some(mail) = mail else { return Ok(None) };
+    // Under another claim it was delivered before, and this file is a duplicate of it.
     let ledger = store.ledger_of(mail)?;
-    let Some((_, entry)) = ledger.into_iter().find(|(_, entry)| entry.claim == claim.id) else { return Ok(None) };
+    let own = ledger.iter().find(|(_, entry)| entry.claim == claim.id);
+    let Some((_, entry)) = own.or(ledger.first()).copied() else { return Ok(None) };
     let mut refused = store.journal_of(mail)?;
     let bad = [End::Refused.word(), End::Damaged.word()];
-    refused.retain(|entry| entry.claim == claim.id && bad.contains(&entry.outcome.as_str()));
+    refused.retain(|row| [claim.id, entry.claim].contains(&row.claim) && bad.contains(&row.outcome.as_str()));
     if refused.is_empty() {
         return Ok(Some((entry, None)));
     }

@@ -101,8 +101,6 @@ impl Lists<'_> {
     /// Deletes a list with its items. What no other list names of its blobs is garbage from then on. The ledger stays: the
     /// id of the list is never used again.
     pub fn delete(&self, name: &str) -> Result<(), ListError> {
-        /// Items are dropped in stretches, so that a large list does not need a huge group.
-        const STRETCH: usize = 1000;
         let list = self.find(name)?;
         {
             let _writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
@@ -113,10 +111,28 @@ impl Lists<'_> {
                 Write::DropEvents(list.id),
             ])?;
         }
+        Ok(self.drop_items(list.id)?)
+    }
+
+    /// Drops the items of lists whose deletion was cut short by a crash: nobody would ever find them again.
+    pub fn finish_deletions(&self) -> Result<(), StoreError> {
+        let directory = self.current.get();
+        for number in 1..self.store.counter(Counter::List)? {
+            let Ok(number) = u32::try_from(number) else { break };
+            if directory.list(ListId(number)).is_none() {
+                self.drop_items(ListId(number))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn drop_items(&self, list: ListId) -> Result<(), StoreError> {
+        /// Items are dropped in stretches, so that a large list does not need a huge group.
+        const STRETCH: usize = 1000;
         loop {
             // Between two stretches mail may be committed. None can arrive for a list that is not in the directory.
             let _writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
-            let items = self.store.items(list.id, ItemId(0), STRETCH)?;
+            let items = self.store.items(list, ItemId(0), STRETCH)?;
             if items.is_empty() {
                 return Ok(());
             }
@@ -133,7 +149,7 @@ impl Lists<'_> {
                             .insert(file.blob, BlobEntry { references: entry.references.saturating_sub(1), ..entry });
                     }
                 }
-                writes.push(Write::DropItem(list.id, id));
+                writes.push(Write::DropItem(list, id));
             }
             writes.extend(entries.into_iter().map(|(hash, entry)| Write::BlobEntry(hash, entry)));
             self.store.commit(writes.into())?;

@@ -20,6 +20,7 @@ pub struct Claim {
     name: OsString,
     pub(super) file_name: OsString,
     opened: Option<Opened>,
+    suspect: bool,
 }
 
 /// What came of the attempt to claim a file.
@@ -50,15 +51,13 @@ impl Spool {
             }
         }
         let (file_name, cut) = names::claim_name(id, &name);
-        if cut
-            && let Err(error) =
-                std::fs::write(self.folder("claimed").join(names::side_record(id)), name.as_encoded_bytes())
-        {
+        self.start(id);
+        if cut && let Err(error) = self.keep_whole_name(id, &name) {
+            self.release(id);
             return Taken::Stuck(error);
         }
-        self.start(id);
         let taken = match self.rename_into_claims(&name, &file_name, opened.as_ref()) {
-            Ok(true) => return Taken::Claim(Claim { id, name, file_name, opened }),
+            Ok(true) => return Taken::Claim(Claim { id, name, file_name, opened, suspect: false }),
             Ok(false) => Taken::Gone,
             Err(errno) => Taken::Stuck(errno.into()),
         };
@@ -66,9 +65,15 @@ impl Spool {
         taken
     }
 
+    fn keep_whole_name(&self, id: ClaimId, name: &OsStr) -> io::Result<()> {
+        self.point("side record")?;
+        std::fs::write(self.folder("claimed").join(names::side_record(id)), name.as_encoded_bytes())
+    }
+
     /// True when the file is now ours, false when it is gone. Never replaces anything: the target's name is unique, and
     /// `RENAME_NOREPLACE` is asked for where the file system knows it (NFS, 9p and some FUSE answer EINVAL).
     fn rename_into_claims(&self, name: &OsStr, target: &OsStr, opened: Option<&Opened>) -> Result<bool, Errno> {
+        self.point("claim")?;
         match rename_no_replace(self.drop.folder.as_fd(), name, self.claimed.as_fd(), target) {
             Ok(()) => Ok(true),
             // A network file system may answer so to a repeated request that succeeded the first time.
@@ -81,12 +86,21 @@ impl Spool {
     }
 }
 
-pub(super) fn rename_no_replace(
+/// A rename within our own folders, to a name that nothing else ever had. A network file system may answer that the file is
+/// not there to a repeated request that succeeded the first time: then it has arrived.
+pub(super) fn rename_surely(
     from: BorrowedFd<'_>,
     name: &OsStr,
     to: BorrowedFd<'_>,
     target: &OsStr,
 ) -> Result<(), Errno> {
+    match rename_no_replace(from, name, to, target) {
+        Err(Errno::NOENT | Errno::STALE) if rustix::fs::statat(to, target, AtFlags::SYMLINK_NOFOLLOW).is_ok() => Ok(()),
+        answer => answer,
+    }
+}
+
+fn rename_no_replace(from: BorrowedFd<'_>, name: &OsStr, to: BorrowedFd<'_>, target: &OsStr) -> Result<(), Errno> {
     match rustix::fs::renameat_with(from, name, to, target, RenameFlags::NOREPLACE) {
         Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {
             if rustix::fs::statat(to, target, AtFlags::SYMLINK_NOFOLLOW).is_ok() {
@@ -100,7 +114,18 @@ pub(super) fn rename_no_replace(
 
 impl Claim {
     pub(super) const fn adopted(id: ClaimId, name: OsString, file_name: OsString) -> Self {
-        Self { id, name, file_name, opened: None }
+        Self { id, name, file_name, opened: None, suspect: false }
+    }
+
+    /// It has killed a process before, and a person wants it tried again.
+    #[must_use]
+    pub(super) const fn suspected(mut self, suspect: bool) -> Self {
+        self.suspect = suspect;
+        self
+    }
+
+    pub const fn is_suspect(&self) -> bool {
+        self.suspect
     }
 
     pub const fn id(&self) -> ClaimId {
@@ -112,6 +137,16 @@ impl Claim {
         self.name.to_string_lossy().into_owned()
     }
 
+    #[cfg(test)]
+    pub fn raw_name(&self) -> &OsStr {
+        &self.name
+    }
+
+    /// Where it lies, for another process to look at.
+    pub fn path(&self, spool: &Spool) -> std::path::PathBuf {
+        spool.folder("claimed").join(&self.file_name)
+    }
+
     /// The size of the file as far as it is known before reading.
     pub fn size(&self) -> u64 {
         self.opened.as_ref().map_or(0, |opened| opened.seen.size)
@@ -119,6 +154,7 @@ impl Claim {
 
     /// Opens the claim if need be, and makes sure that what we hold open is what we renamed.
     pub fn open(&mut self, spool: &Spool) -> Result<u64, ReadError> {
+        spool.point("look at claim").map_err(|errno| ReadError::Io(errno.into()))?;
         let stat = rustix::fs::statat(&spool.claimed, &self.file_name, AtFlags::SYMLINK_NOFOLLOW)
             .map_err(|errno| ReadError::Io(errno.into()))?;
         let kind = FileType::from_raw_mode(stat.st_mode);
@@ -136,6 +172,7 @@ impl Claim {
     /// The bytes of the mail: mapped when it is at least `map_from` bytes long and we hold a lease, else copied.
     pub fn read(&mut self, spool: &Spool, map_from: u64, limit: u64) -> Result<Bytes, ReadError> {
         self.open(spool)?;
+        spool.point("read claim").map_err(|errno| ReadError::Io(errno.into()))?;
         self.opened.as_mut().ok_or(ReadError::Incomplete)?.read(map_from, limit)
     }
 

@@ -12,7 +12,7 @@ use rustix::fs::{FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
 use super::raw::{self, Bytes, Lease};
-use super::{Entry, SpoolError, SpoolOptions, names, open_folder};
+use super::{Entry, SpoolError, SpoolOptions, fault, names, open_folder};
 use crate::model::mail::ClaimId;
 
 /// An open drop folder, to look at.
@@ -97,6 +97,7 @@ impl DropFolder {
 
     /// Opens a mail file and makes sure that nobody else writes to it.
     pub(super) fn open_mail(&self, folder: BorrowedFd<'_>, name: &OsStr) -> Result<Opened, ReadError> {
+        fault::point(&self.options.label, "open mail").map_err(|errno| ReadError::Io(errno.into()))?;
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY;
         let file = match rustix::fs::openat(folder, name, flags, Mode::empty()) {
             Ok(descriptor) => File::from(descriptor),

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use super::{Claim, Spool, SpoolError, names};
 use crate::model::mail::ClaimId;
-use crate::model::outcome::Problem;
+use crate::model::outcome::{Problem, Reason};
 
 /// The file beside a refused or damaged mail.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -83,8 +83,12 @@ impl Spool {
         self.start(mail.id);
         match self.put_back(mail.folder, &mail.file_name) {
             Ok(file_name) => {
-                let _ = fs::remove_file(self.folder(mail.folder).join(names::note_name(mail.id)));
-                Ok(Claim::adopted(mail.id, name, file_name))
+                // A note that stays is removed as a stray when the spool is opened again.
+                if self.point("retry note").is_ok() {
+                    let _ = fs::remove_file(self.folder(mail.folder).join(names::note_name(mail.id)));
+                }
+                let suspect = mail.has_reason(Reason::CrashedBefore.code());
+                Ok(Claim::adopted(mail.id, name, file_name).suspected(suspect))
             }
             Err(error) => {
                 self.release(mail.id);
@@ -95,12 +99,14 @@ impl Spool {
 
     /// Throws a failed mail away for good.
     pub fn discard(&self, mail: &FailedMail) -> io::Result<()> {
+        self.point("discard")?;
         let is_folder = fs::symlink_metadata(&mail.path)?.is_dir();
         if is_folder {
             fs::remove_dir_all(&mail.path)?;
         } else {
             fs::remove_file(&mail.path)?;
         }
+        self.point("discard note")?;
         match fs::remove_file(self.folder(mail.folder).join(names::note_name(mail.id))) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
             _ => Ok(()),

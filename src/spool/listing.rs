@@ -7,7 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 
 use rustix::fs::{AtFlags, Dir, FileType};
 
-use super::{DropFolder, SpoolError, names};
+use super::{DropFolder, SpoolError, fault, names};
 
 /// So many names are read before the first of them is claimed.
 const STRETCH: usize = 2048;
@@ -17,6 +17,13 @@ const STRETCH: usize = 2048;
 pub struct Entry {
     pub name: OsString,
     pub(super) regular: bool,
+}
+
+impl Entry {
+    /// A file that is known to lie there.
+    pub const fn named(name: OsString) -> Self {
+        Self { name, regular: true }
+    }
 }
 
 pub struct Listing<'s> {
@@ -31,6 +38,7 @@ pub struct Listing<'s> {
 impl DropFolder {
     /// What lies in the drop folder now. Files that come or go meanwhile may or may not be seen.
     pub fn list(&self) -> Result<Listing<'_>, SpoolError> {
+        fault::point(&self.options.label, "list").map_err(|errno| self.listing_error(errno))?;
         let folder = Dir::read_from(&self.folder).map_err(|errno| self.listing_error(errno))?;
         let label = blake3::hash(self.options.label.as_bytes());
         let turn = u64::from_le_bytes(label.as_bytes()[..8].try_into().unwrap_or_default());
@@ -60,6 +68,7 @@ impl DropFolder {
 
 impl Listing<'_> {
     fn refill(&mut self) -> Result<(), SpoolError> {
+        fault::point(&self.drop.options.label, "read list").map_err(|errno| self.drop.listing_error(errno))?;
         let mut entries = Vec::new();
         while entries.len() < STRETCH {
             match self.folder.read() {

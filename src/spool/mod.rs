@@ -13,6 +13,8 @@
 
 mod names;
 
+mod fault;
+
 mod raw;
 
 mod drop_folder;
@@ -26,6 +28,8 @@ mod settle;
 mod failed;
 
 mod reclaim;
+
+mod tidy;
 
 mod checkup;
 
@@ -46,10 +50,12 @@ pub use checkup::{Check, State, check_up};
 pub use claim::{Claim, Taken};
 pub use drop_folder::{DropFolder, ReadError};
 pub use failed::{FailedMail, Note};
+#[cfg(test)]
+pub use fault::{At, Fault, Faults};
 pub use listing::{Entry, Listing};
 pub use names::is_mail_name;
 pub use raw::Bytes;
-pub use reclaim::{Stranger, StrangersClaim, strangers};
+pub use reclaim::{Stranger, StrangersClaim, left_behind, overdue, strangers};
 pub use settle::{Keep, Settlement};
 
 /// An error of the folder itself, not of one mail.
@@ -59,6 +65,10 @@ pub enum SpoolError {
         "drop folder {path}: cannot {action}: {source}. mailmill must be able to list, create, rename and delete there; nothing was delivered"
     )]
     Folder { action: &'static str, path: PathBuf, source: io::Error },
+    #[error(
+        "{path} is not our claim folder any more: another server took our claims (`mailmill reclaim`), or the drop folder was moved away. Nothing more was delivered; see to it, then start again"
+    )]
+    NotOurs { path: PathBuf },
     #[error("no failed mail has the id {0}; see `mailmill failed ls`")]
     NoSuchFailure(ClaimId),
     #[error("no server `{0}` has a folder below .mailmill; see `mailmill doctor`")]
@@ -110,7 +120,8 @@ impl Spool {
         let drop = DropFolder::open(options)?;
         for folder in OWN_FOLDERS {
             let path = own.join(folder);
-            fs::create_dir_all(&path).map_err(|source| SpoolError::Folder {
+            let made = fault::point(&drop.options.label, "make folder").map_err(io::Error::from);
+            made.and_then(|()| fs::create_dir_all(&path)).map_err(|source| SpoolError::Folder {
                 action: "create a folder",
                 path,
                 source,
@@ -119,6 +130,7 @@ impl Spool {
         let claimed = open_folder(&own.join("claimed"), "open it")?;
         let mut spool = Self { drop, own, claimed, active: Mutex::default() };
         spool.drop.clock_ahead = spool.probe()?;
+        spool.tidy().map_err(|source| SpoolError::Io { path: spool.own.clone(), source })?;
         Ok(spool)
     }
 
@@ -136,21 +148,46 @@ impl Spool {
         &self.own
     }
 
+    /// Looks whether our claim folder is still at its place. A server that was paused for long may have been reclaimed
+    /// meanwhile: then what it holds open is not its own any more, and it must not commit.
+    pub fn check_ours(&self) -> Result<(), SpoolError> {
+        let path = self.folder("claimed");
+        self.point("check ours").map_err(|errno| SpoolError::Io { path: path.clone(), source: errno.into() })?;
+        let open = rustix::fs::fstat(&self.claimed);
+        let there = rustix::fs::stat(&path);
+        match (open, there) {
+            (Ok(open), Ok(there)) if (open.st_dev, open.st_ino) == (there.st_dev, there.st_ino) => Ok(()),
+            (_, Ok(_) | Err(rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR)) => Err(SpoolError::NotOurs { path }),
+            (_, Err(errno)) => Err(SpoolError::Io { path, source: errno.into() }),
+        }
+    }
+
     fn folder(&self, name: &str) -> PathBuf {
         self.own.join(name)
     }
 
+    fn point(&self, step: &'static str) -> Result<(), rustix::io::Errno> {
+        fault::point(&self.drop.options.label, step)
+    }
+
     fn probe(&self) -> Result<f64, SpoolError> {
-        let name = format!(".mailmill-probe-{}", std::process::id());
+        // Always the same name: one that a crash left behind is used again.
+        let name = format!(".mailmill-probe-{}", self.drop.options.label);
         let fail = |action| {
             let path = self.drop.options.drop_folder.clone();
             move |errno: rustix::io::Errno| SpoolError::Folder { action, path, source: errno.into() }
         };
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::CLOEXEC;
-        let file = rustix::fs::openat(&self.drop.folder, &name, flags, Mode::from_raw_mode(0o600))
-            .map_err(fail("create a file"))?;
+        self.point("probe").map_err(fail("create a file"))?;
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::CLOEXEC;
+        let file = match rustix::fs::openat(&self.drop.folder, &name, flags, Mode::from_raw_mode(0o600)) {
+            // Mail can leave a full folder, and makes room by that.
+            Err(rustix::io::Errno::NOSPC | rustix::io::Errno::DQUOT) => return Ok(0.0),
+            file => file.map_err(fail("create a file"))?,
+        };
         let stat = rustix::fs::fstat(&file).map_err(fail("look at a file"))?;
-        if let Err(errno) = rustix::fs::renameat(&self.drop.folder, &name, &self.claimed, &name) {
+        let renamed = self.point("probe rename");
+        let renamed = renamed.and_then(|()| rustix::fs::renameat(&self.drop.folder, &name, &self.claimed, &name));
+        if let Err(errno) = renamed {
             let _ = rustix::fs::unlinkat(&self.drop.folder, &name, AtFlags::empty());
             return Err(fail("rename a file into .mailmill")(errno));
         }
@@ -161,6 +198,7 @@ impl Spool {
     /// Claims that wait in `claimed/` and that nobody in this process works on.
     pub fn waiting_claims(&self) -> Result<Vec<Claim>, SpoolError> {
         let path = self.folder("claimed");
+        self.point("list claims").map_err(|errno| SpoolError::Io { path: path.clone(), source: errno.into() })?;
         let entries = fs::read_dir(&path).map_err(|source| SpoolError::Io { path: path.clone(), source })?;
         let mut claims = Vec::new();
         for entry in entries {
@@ -171,6 +209,12 @@ impl Spool {
         }
         claims.sort_by_key(Claim::id);
         Ok(claims)
+    }
+
+    /// The ids of all claims that wait or are worked on.
+    pub fn waiting_ids(&self) -> HashSet<ClaimId> {
+        let entries = fs::read_dir(self.folder("claimed")).into_iter().flatten().flatten();
+        entries.filter_map(|entry| names::read_claim(&entry.file_name())).map(|(id, _)| id).collect()
     }
 
     fn adopt(&self, file_name: &OsStr) -> Option<Claim> {

@@ -81,6 +81,10 @@ pub fn side_record(id: ClaimId) -> String {
     format!("{id}.name")
 }
 
+pub fn read_side_record_name(file_name: &OsStr) -> Option<ClaimId> {
+    file_name.to_str()?.strip_suffix(".name")?.parse().ok()
+}
+
 pub fn read_side_record(folder: &Path, id: ClaimId) -> Option<OsString> {
     fs::read(folder.join(side_record(id))).ok().map(OsString::from_vec)
 }
@@ -88,6 +92,10 @@ pub fn read_side_record(folder: &Path, id: ClaimId) -> Option<OsString> {
 /// Where the reason of a refused or damaged mail is kept.
 pub fn note_name(id: ClaimId) -> String {
     format!("{id}.json")
+}
+
+pub fn read_note_name(file_name: &OsStr) -> Option<ClaimId> {
+    file_name.to_str()?.strip_suffix(".json")?.parse().ok()
 }
 
 #[cfg(test)]
@@ -115,6 +123,11 @@ mod tests {
             assert_eq!(read_settled(&settled_name(&claim)), Some((ID, OsString::from_vec(name.to_vec()))));
         }
         assert_eq!(claim_name(ID, OsStr::new("x.eml")).0, "17-3-x.eml.claim");
+        assert_eq!(read_note_name(OsStr::new(&note_name(ID))), Some(ID));
+        assert_eq!(read_side_record_name(OsStr::new(&side_record(ID))), Some(ID));
+        for mail in ["17-3-x.json", "17-3-x.name", "17-3-.json", "x.json"] {
+            assert_eq!((read_note_name(OsStr::new(mail)), read_side_record_name(OsStr::new(mail))), (None, None));
+        }
         for foreign in ["17-3.json", "17-3.name", "x.eml.claim", "17-3-x.eml", "-1-2-x.claim"] {
             assert_eq!(read_claim(OsStr::new(foreign)), None, "{foreign}");
         }

@@ -6,12 +6,12 @@ use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::os::fd::AsFd;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use rustix::fs::AtFlags;
+use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
-use super::claim::{Claim, rename_no_replace};
+use super::claim::{Claim, rename_surely};
 use super::failed::Note;
 use super::{Spool, names};
 use crate::model::outcome::End;
@@ -55,13 +55,21 @@ impl Spool {
 
     fn remove(&self, claim: &Claim, _committed: Receipt, keep: &Keep) -> io::Result<()> {
         match keep {
-            Keep::Remove => match rustix::fs::unlinkat(&self.claimed, &claim.file_name, AtFlags::empty()) {
-                Ok(()) | Err(Errno::NOENT) => {}
-                Err(errno) => return Err(errno.into()),
-            },
+            Keep::Remove => {
+                self.point("remove")?;
+                match rustix::fs::unlinkat(&self.claimed, &claim.file_name, AtFlags::empty()) {
+                    Ok(()) | Err(Errno::NOENT) => {}
+                    Err(errno) => return Err(errno.into()),
+                }
+            }
             Keep::Done { date } => {
+                self.point("make done")?;
                 let folder = self.folder("done").join(date);
-                fs::create_dir_all(&folder)?;
+                match fs::create_dir(&folder) {
+                    // Never the folders above it: where they are gone, they are not ours any more.
+                    Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+                    _ => {}
+                }
                 self.move_claim(claim, &folder)?;
             }
         }
@@ -69,34 +77,46 @@ impl Spool {
         Ok(())
     }
 
+    /// On an error the claim has not moved.
     fn set_aside(&self, claim: &Claim, end: End, note: &Note) -> io::Result<()> {
         let folder = self.folder(if end == End::Damaged { "damaged" } else { "refused" });
+        self.sync_bytes(claim)?;
         let text = serde_json::to_vec_pretty(note).map_err(io::Error::other)?;
+        self.point("note")?;
         write_synced(&folder.join(names::note_name(claim.id())), &text)?;
-        let target = self.move_claim(claim, &folder)?;
-        // Only a regular file has bytes to lose; a pipe must not even be opened.
-        if fs::symlink_metadata(&target)?.is_file() {
-            // Not readable to us: then its bytes were never ours to sync.
-            match File::open(&target) {
-                Ok(file) => file.sync_all()?,
-                Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {}
-                Err(error) => return Err(error),
-            }
-        }
+        self.move_claim(claim, &folder)?;
         self.forget_side_record(claim);
-        File::open(&folder)?.sync_all()
+        if let Err(error) = self.point("sync folder").map_err(io::Error::from).and_then(|()| sync_folder(&folder)) {
+            // It has moved all the same, and is found there; only a power loss could still undo that.
+            tracing::warn!(folder = %folder.display(), %error, "cannot be synced");
+        }
+        Ok(())
     }
 
-    fn move_claim(&self, claim: &Claim, folder: &Path) -> io::Result<PathBuf> {
+    /// What is set aside may be the only copy, and nobody knows whether its writer synced it.
+    fn sync_bytes(&self, claim: &Claim) -> io::Result<()> {
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY;
+        self.point("sync bytes")?;
+        match rustix::fs::openat(&self.claimed, &claim.file_name, flags, Mode::empty()) {
+            Ok(file) if FileType::from_raw_mode(rustix::fs::fstat(&file)?.st_mode) == FileType::RegularFile => {
+                Ok(rustix::fs::fsync(file)?)
+            }
+            // Not readable to us, or no file: then its bytes were never ours to sync.
+            Ok(_) | Err(Errno::ACCESS | Errno::LOOP | Errno::NXIO) => Ok(()),
+            Err(errno) => Err(errno.into()),
+        }
+    }
+
+    fn move_claim(&self, claim: &Claim, folder: &Path) -> io::Result<()> {
         let name = names::settled_name(&claim.file_name);
         let to = File::open(folder)?;
-        rename_no_replace(self.claimed.as_fd(), &claim.file_name, to.as_fd(), &name)?;
-        Ok(folder.join(name))
+        self.point("move claim")?;
+        Ok(rename_surely(self.claimed.as_fd(), &claim.file_name, to.as_fd(), &name)?)
     }
 
     fn forget_side_record(&self, claim: &Claim) {
-        if claim.name().len() + 32 > 200 {
-            // Absent for all but the longest names; what is left over is harmless and is found by its claim id.
+        if claim.name().len() + 32 > 200 && self.point("forget name").is_ok() {
+            // Absent for all but the longest names; what is left over is removed when the spool is opened again.
             let _ = fs::remove_file(self.folder("claimed").join(names::side_record(claim.id())));
         }
     }
@@ -106,9 +126,14 @@ impl Spool {
         let mut claim_name = file_name.to_owned();
         claim_name.push(".claim");
         let from = File::open(self.folder(folder))?;
-        rename_no_replace(from.as_fd(), file_name, self.claimed.as_fd(), &claim_name)?;
+        self.point("put back")?;
+        rename_surely(from.as_fd(), file_name, self.claimed.as_fd(), &claim_name)?;
         Ok(claim_name)
     }
+}
+
+fn sync_folder(folder: &Path) -> io::Result<()> {
+    File::open(folder)?.sync_all()
 }
 
 pub(super) fn write_synced(path: &Path, bytes: &[u8]) -> io::Result<()> {

@@ -7,8 +7,8 @@ use std::collections::{HashMap, HashSet};
 
 use serde::Serialize;
 
-use super::{ListStore, StoreError, Write};
-use crate::model::item::{BlobEntry, Item};
+use super::{Counter, ListStore, StoreError, Write};
+use crate::model::item::{BlobEntry, FileVersion, Item, LibraryFile};
 use crate::model::list::{ItemId, List, ListId};
 use crate::model::mail::BlobHash;
 
@@ -45,10 +45,16 @@ pub fn verify(store: &dyn ListStore) -> Result<(Report, Vec<Write>), StoreError>
     let lists = store.lists()?;
     for list in &lists {
         check.report.lists += 1;
-        check.items(list)?;
-        check.files(list)?;
+        let files = store.files(list.id)?;
+        let tree = Tree::of(&files);
+        check.items(list, &tree)?;
+        check.files(list, &files)?;
+        check.number(Counter::List, u64::from(list.id.0), &format!("list {}", list.name))?;
     }
+    check.leftovers(&lists)?;
     check.ledger(&lists)?;
+    check.journal()?;
+    check.sheets()?;
     let mut garbage = check.references();
     garbage.extend(check.blobs()?);
     let mut report = check.report;
@@ -64,6 +70,20 @@ struct Check<'s> {
     index: HashMap<BlobHash, BlobEntry>,
 }
 
+/// A library's files by path and version.
+struct Tree<'f>(HashMap<(String, u32), &'f FileVersion>);
+
+impl<'f> Tree<'f> {
+    fn of(files: &'f [LibraryFile]) -> Self {
+        let versions = files.iter().flat_map(|file| file.versions.iter().map(move |version| (file, version)));
+        Self(versions.map(|(file, version)| ((path(file), version.number), version)).collect())
+    }
+}
+
+fn path(file: &LibraryFile) -> String {
+    if file.folder.is_empty() { file.name.clone() } else { format!("{}/{}", file.folder, file.name) }
+}
+
 impl Check<'_> {
     fn error(&mut self, text: String) {
         self.report.error_count += 1;
@@ -72,19 +92,30 @@ impl Check<'_> {
         }
     }
 
-    fn items(&mut self, list: &List) -> Result<(), StoreError> {
+    /// A counter gives its next number out as a new one: whatever has that number or a later one would be overwritten.
+    fn number(&mut self, counter: Counter, used: u64, what: &str) -> Result<(), StoreError> {
+        let next = self.store.counter(counter)?;
+        if next <= used {
+            self.error(format!("{what}: has the number {used}, and its counter would give {next} out again"));
+        }
+        Ok(())
+    }
+
+    fn items(&mut self, list: &List, tree: &Tree<'_>) -> Result<(), StoreError> {
         let mut after = ItemId(0);
         loop {
             let page = self.store.items(list.id, after, PAGE)?;
-            let Some((newest, _)) = page.last() else { return Ok(()) };
+            let Some((newest, _)) = page.last() else {
+                return self.number(Counter::Item(list.id), after.0, &format!("list {}, item {after}", list.name));
+            };
             after = *newest;
             for (id, item) in page {
-                self.item(list, id, &item)?;
+                self.item(list, id, &item, tree)?;
             }
         }
     }
 
-    fn item(&mut self, list: &List, id: ItemId, item: &Item) -> Result<(), StoreError> {
+    fn item(&mut self, list: &List, id: ItemId, item: &Item, tree: &Tree<'_>) -> Result<(), StoreError> {
         self.report.items += 1;
         let at = format!("list {}, item {id}", list.name);
         for file in item.files() {
@@ -99,6 +130,11 @@ impl Check<'_> {
                 }
                 Some(_) => {}
             }
+            let Some(path) = &file.path else { continue };
+            let found = tree.0.get(&(path.clone(), file.version));
+            if !found.is_some_and(|version| version.item == id && version.blob == file.blob) {
+                self.error(format!("{at}: the library has no `{path}` version {} of it", file.version));
+            }
         }
         match self.store.ledger(item.mail_id, list.id)? {
             // One mail may be about several events, and each is an item.
@@ -109,11 +145,11 @@ impl Check<'_> {
         Ok(())
     }
 
-    fn files(&mut self, list: &List) -> Result<(), StoreError> {
-        for file in self.store.files(list.id)? {
+    fn files(&mut self, list: &List, files: &[LibraryFile]) -> Result<(), StoreError> {
+        for file in files {
             self.report.files += 1;
             for version in &file.versions {
-                let at = format!("list {}, {}/{} version {}", list.name, file.folder, file.name, version.number);
+                let at = format!("list {}, {} version {}", list.name, path(file), version.number);
                 if !self.index.contains_key(&version.blob) {
                     self.error(format!("{at}: its bytes are missing"));
                 }
@@ -126,17 +162,60 @@ impl Check<'_> {
         Ok(())
     }
 
+    /// A list that is being deleted is gone before the last of its items: until then they name their blobs.
+    fn leftovers(&mut self, lists: &[List]) -> Result<(), StoreError> {
+        let living: HashSet<ListId> = lists.iter().map(|list| list.id).collect();
+        let numbers = 1..u32::try_from(self.store.counter(Counter::List)?).unwrap_or(u32::MAX);
+        for list in numbers.map(ListId).filter(|list| !living.contains(list)) {
+            let mut after = ItemId(0);
+            loop {
+                let page = self.store.items(list, after, PAGE)?;
+                let Some((newest, _)) = page.last() else { break };
+                after = *newest;
+                for file in page.iter().flat_map(|(_, item)| item.files()) {
+                    *self.counted.entry(file.blob).or_default() += 1;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What happened is readable, and every batch came to a sheet that adds up.
+    fn journal(&mut self) -> Result<(), StoreError> {
+        let mut newest = 0;
+        self.store.each_journal(&mut |_, entry| {
+            newest = newest.max(entry.claim.batch);
+            true
+        })?;
+        self.number(Counter::Batch, newest, "the journal, batch")
+    }
+
+    fn sheets(&mut self) -> Result<(), StoreError> {
+        let sheets = self.store.sheets(usize::MAX)?;
+        if let Some(newest) = sheets.iter().map(|sheet| sheet.batch).max() {
+            self.number(Counter::Batch, newest, "the history, batch")?;
+        }
+        for sheet in sheets.iter().filter(|sheet| !sheet.balanced || sheet.found != sheet.ended()) {
+            let (found, ended) = (sheet.found, sheet.ended());
+            self.error(format!("batch {}: {found} files found, {ended} accounted for", sheet.batch));
+        }
+        Ok(())
+    }
+
     /// Entries of lists that were deleted stay: the ids of lists are never used again.
     fn ledger(&mut self, lists: &[List]) -> Result<(), StoreError> {
         let names: HashMap<ListId, &str> = lists.iter().map(|list| (list.id, list.name.as_str())).collect();
         let mut wanted = Vec::new();
+        let mut newest = 0;
         self.store.each_ledger(&mut |mail, list, entry| {
             self.report.ledger += 1;
+            newest = newest.max(entry.claim.batch);
             if let Some(name) = names.get(&list) {
                 wanted.push((mail, list, *name, entry.item));
             }
             true
         })?;
+        self.number(Counter::Batch, newest, "the ledger, batch")?;
         for (mail, list, name, item) in wanted {
             match self.store.item(list, item)? {
                 // Many mails may be about one event.
@@ -172,14 +251,24 @@ impl Check<'_> {
     /// Reads all bytes: a blob has the hash that its entry says, and one that no living entry names is garbage.
     fn blobs(&mut self) -> Result<Vec<Write>, StoreError> {
         let living = self.index.iter().filter(|(hash, _)| self.counted.contains_key(*hash));
-        let by_id: HashMap<u64, BlobHash> = living.map(|(hash, entry)| (entry.id, *hash)).collect();
-        let mut seen = HashSet::new();
         let (mut garbage, mut wrong) = (Vec::new(), Vec::new());
+        let mut by_id: HashMap<u64, (BlobHash, u64)> = HashMap::new();
+        for (hash, entry) in living {
+            if let Some((other, _)) = by_id.insert(entry.id, (*hash, entry.length)) {
+                wrong.push(format!("blobs {hash} and {other}: both are said to be number {}", entry.id));
+            }
+        }
+        let mut seen = HashSet::new();
+        let mut newest = 0;
         let report = &mut self.report;
         self.store.each_blob(&mut |id, bytes| {
-            if let Some(hash) = by_id.get(&id) {
+            newest = newest.max(id);
+            if let Some((hash, length)) = by_id.get(&id) {
                 report.blobs += 1;
                 seen.insert(id);
+                if bytes.len() as u64 != *length {
+                    wrong.push(format!("blob {hash}: has {} bytes, its entry says {length}", bytes.len()));
+                }
                 if BlobHash::of(bytes) != *hash {
                     wrong.push(format!("blob {hash}: its bytes have another hash"));
                 }
@@ -191,7 +280,8 @@ impl Check<'_> {
             true
         })?;
         let lost = by_id.iter().filter(|(id, _)| !seen.contains(*id));
-        wrong.extend(lost.map(|(_, hash)| format!("blob {hash}: its bytes are missing")));
+        wrong.extend(lost.map(|(_, (hash, _))| format!("blob {hash}: its bytes are missing")));
+        self.number(Counter::Blob, newest, "the blobs")?;
         for text in wrong {
             self.error(text);
         }
