@@ -19,7 +19,7 @@
 
 mod walk;
 
-mod mbox;
+pub mod mbox;
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Cursor, Read};

@@ -110,7 +110,9 @@ impl FromStr for ClaimId {
     fn from_str(text: &str) -> Result<Self, NotAnId> {
         let (batch, number) = text.split_once('-').ok_or(NotAnId)?;
         let digits = |word: &str| {
-            let plain = !word.is_empty() && word.bytes().all(|b| b.is_ascii_digit());
+            // No leading zero: two spellings of one id would be two files of one claim.
+            let zeros = word.len() > 1 && word.starts_with('0');
+            let plain = !word.is_empty() && !zeros && word.bytes().all(|b| b.is_ascii_digit());
             if plain { word.parse().map_err(|_| NotAnId) } else { Err(NotAnId) }
         };
         Ok(Self { batch: digits(batch)?, number: digits(number)? })
@@ -200,7 +202,7 @@ mod tests {
         let id = ClaimId { batch: 17, number: 3 };
         assert_eq!(id.to_string(), "17-3");
         assert_eq!("17-3".parse(), Ok(id));
-        for bad in ["", "17", "17-", "-3", "+17-3", "17-3-4", "17-x", "99999999999999999999-1"] {
+        for bad in ["", "17", "17-", "-3", "017-3", "17-03", "+17-3", "17-3-4", "17-x", "99999999999999999999-1"] {
             assert_eq!(bad.parse::<ClaimId>(), Err(NotAnId), "{bad:?}");
         }
     }

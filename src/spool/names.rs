@@ -100,6 +100,8 @@ pub fn read_note_name(file_name: &OsStr) -> Option<ClaimId> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     const ID: ClaimId = ClaimId { batch: 17, number: 3 };
@@ -140,5 +142,41 @@ mod tests {
         assert!(cut);
         assert_eq!(claim.len(), NAME_MAX);
         assert_eq!(read_claim(&claim).unwrap().0, ID);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 1_000, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn any_file_name_becomes_a_claim_and_is_read_back(
+            batch in any::<u64>(),
+            number in any::<u64>(),
+            name in prop::collection::vec(any::<u8>().prop_filter("no file name has it", |b| !matches!(b, 0 | b'/')), 1..=255),
+        ) {
+            let id = ClaimId { batch, number };
+            let name = OsString::from_vec(name);
+            let (claim, cut) = claim_name(id, &name);
+            prop_assert!(claim.len() <= NAME_MAX && !claim.as_bytes().contains(&b'/'));
+            let (read_id, read_name) = read_claim(&claim).unwrap();
+            prop_assert_eq!(read_id, id);
+            prop_assert!(name.as_bytes().starts_with(read_name.as_bytes()));
+            prop_assert_eq!(cut, read_name != name);
+            prop_assert_eq!(read_settled(&settled_name(&claim)), Some((id, read_name)));
+            prop_assert!(is_mail_name(&claim), "a claim is not taken for a half-written file");
+        }
+
+        #[test]
+        fn no_file_name_breaks_what_looks_at_it(
+            name in prop_oneof![
+                prop::collection::vec(any::<u8>(), 0..40),
+                "[0-9]{0,3}-[0-9]{0,3}-[a-z.-]{0,5}(\\.claim)?".prop_map(String::into_bytes),
+            ],
+        ) {
+            let name = OsString::from_vec(name);
+            let _ = (is_mail_name(&name), pretends_to_be_mail(&name), settled_name(&name));
+            if let Some((id, old)) = read_claim(&name) {
+                prop_assert_eq!(claim_name(id, &old).0, name, "two files never carry one claim");
+            }
+        }
     }
 }

@@ -1,0 +1,12 @@
+//! What must hold of any input, one module for each target. The modules of bytes know nothing of the fuzzer: `tests/regress.rs`
+//! includes them and replays seeds and findings through the same checks.
+
+pub mod envelope;
+
+pub mod mime;
+
+pub mod names;
+
+pub mod import;
+
+pub mod store;
