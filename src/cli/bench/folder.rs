@@ -20,7 +20,7 @@ impl Folder {
         let made = (!parent.exists()).then(|| parent.to_owned());
         let root = parent.join(format!("mailmill-bench-{}", std::process::id()));
         let at = |error: io::Error| Failure::at(&root, &error);
-        fs::create_dir_all(parent).map_err(at)?;
+        fs::create_dir_all(parent).map_err(|error| Failure::at(parent, &error))?;
         fs::create_dir(&root).map_err(at)?;
         // The programs of the runs are started with it, from wherever they stand.
         let root = std::path::absolute(&root).map_err(at)?;

@@ -31,25 +31,33 @@ use run::{Measured, Side};
 pub use plan::BenchPlan;
 pub use run::BenchRun;
 
-/// Measure this machine: drain generated mail, and in turn, on the same disk, the floor that no engine can avoid
-#[derive(Args)]
-#[command(
-    after_help = "The floor: the same files, claimed by rename, read, their bytes put raw through the log into a RocksDB with blob files and
-groups of the same size, and unlinked by as many threads. Both are timed from opening the store to the last file gone, each
-run in a process of its own on a fresh copy of the mail, floor and engine in turn. Rates are medians; ratio = engine / floor.
-peak memory: of the run's process, mapped files included. fsyncs: of the store's files, counted in one more run that is not
-timed. written/byte: bytes that the process wrote by byte of mail, what the store still held in memory included.
-A run that does not deliver every mail is an error. MAILMILL_LIMITS__* try out settings, both for floor and engine.
+const HELP: &str = "\
+The floor: the same files, claimed by rename, read, their bytes put raw through the log into a
+RocksDB with blob files and groups of the same size, and unlinked by as many threads. Both are
+timed from opening the store to the last file gone, floor and engine in turn, each run in a
+process of its own on a fresh copy of the mail. A run that does not deliver every mail is an error.
+
+mails/s, MB/s  medians; ratio = engine / floor
+peak memory    of the run's process, mapped files included
+fsyncs         of the store's files, counted in one more run that is not timed
+written/byte   bytes that the process wrote by byte of mail; what the store still held in memory
+               is flushed after the clock stopped, and counted
+
+MAILMILL_LIMITS__* try out settings, for floor and engine alike.
 
 Examples:
   mailmill bench
   mailmill bench --profile all --json --dir /srv/mail
-  MAILMILL_LIMITS__SETTLE_THREADS=8 mailmill bench --messages 100000"
-)]
+  MAILMILL_LIMITS__SETTLE_THREADS=8 mailmill bench --messages 100000";
+
+/// Measure this machine: drain generated mail, and in turn, on the same disk, the floor that no engine can avoid
+#[derive(Args)]
+#[command(after_help = HELP)]
 pub struct Bench {
     /// How many mails of each profile [default: small 20000, mixed 6000, large 40]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     messages: Option<u64>,
+    /// What kind of mail; all: one table of the three
     #[arg(long, value_enum, default_value_t = Profiles::Small)]
     profile: Profiles,
     /// On which disk: a folder of the bench's own is made there, and removed at the end [default: the working folder]
@@ -58,6 +66,7 @@ pub struct Bench {
     /// Timed runs of each side
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
     runs: u32,
+    /// Of the generated mail: same seed, same bytes
     #[arg(long, default_value_t = 1)]
     seed: u64,
     /// Leave the folder, with the mail and the store of every run
