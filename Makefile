@@ -3,6 +3,7 @@
 # make lint    formatting, clippy with warnings as errors
 # make doc     the documentation of the code
 # make bench   criterion benches (BENCH=parse for one)
+# make perf    instructions that a mail costs a worker, against benches/perf.txt (ACCEPT=1 for new figures)
 # make fuzz    every fuzz target (TIME=60 seconds each)
 #
 # One profile for everything: RocksDB takes 18 minutes to compile on 2 cores, and each further profile as long again.
@@ -11,6 +12,7 @@ CARGO := .ci/cargo
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 TIME ?= 60
 BENCH ?=
+ACCEPT ?=
 
 # ccache, where it is installed, makes a second build of RocksDB cheap.
 ifneq ($(shell command -v ccache),)
@@ -20,7 +22,7 @@ export CXX := ccache $(CXX)
 endif
 endif
 
-.PHONY: run build test lint doc bench fuzz setup
+.PHONY: run build test lint doc bench perf fuzz setup
 
 setup:
 	@.ci/setup
@@ -43,6 +45,9 @@ doc: setup
 
 bench: setup
 	$(CARGO) bench $(if $(BENCH),--bench $(BENCH))
+
+perf: build
+	CARGO_TARGET_DIR=$(TARGET) benches/perf.sh $(if $(ACCEPT),--accept)
 
 fuzz: setup
 	fuzz/run.sh $(TIME)

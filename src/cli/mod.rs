@@ -49,6 +49,9 @@ mod judge_alone;
 
 mod r#gen;
 
+#[cfg(feature = "rocks")]
+mod bench;
+
 mod demo;
 
 mod manual;
@@ -116,6 +119,14 @@ enum Command {
     Reclaim(reclaim::Reclaim),
     Doctor(doctor::Doctor),
     Gen(r#gen::Gen),
+    #[cfg(feature = "rocks")]
+    Bench(bench::Bench),
+    #[cfg(feature = "rocks")]
+    #[command(hide = true)]
+    BenchRun(bench::BenchRun),
+    #[cfg(feature = "rocks")]
+    #[command(hide = true)]
+    BenchPlan(bench::BenchPlan),
     Demo(demo::Demo),
     Completions(manual::Completions),
     Man(manual::Man),
@@ -219,6 +230,12 @@ impl Command {
             Self::Reclaim(reclaim) => reclaim.carry_out(config()?, console),
             Self::Doctor(doctor) => doctor.carry_out(&config()?, console),
             Self::Gen(generate) => generate.carry_out(console),
+            #[cfg(feature = "rocks")]
+            Self::Bench(bench) => bench.carry_out(console),
+            #[cfg(feature = "rocks")]
+            Self::BenchRun(run) => run.carry_out(console),
+            #[cfg(feature = "rocks")]
+            Self::BenchPlan(plan) => plan.carry_out(console),
             Self::Demo(demo) => demo.carry_out(console),
             Self::Completions(completions) => completions.carry_out(console),
             Self::Man(man) => man.carry_out(console),

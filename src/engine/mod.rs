@@ -34,13 +34,16 @@ use std::time::Duration;
 use crate::config::{Config, Mode, Writers};
 use crate::directory::Current;
 use crate::lists::Lists;
+use crate::model::mail::ClaimId;
 use crate::model::outcome::Sheet;
+use crate::model::plan::Plan;
 use crate::pipeline::parse::{Bounds, Parser};
 use crate::spool::{Spool, SpoolError, SpoolOptions};
 use crate::store::{ListStore, StoreError};
 use poison::Slots;
 
 pub use batch::{BatchResult, Work};
+pub use budget::Budget;
 pub use discussions::Discussions;
 pub use dry_run::Route;
 pub use poison::judge_alone;
@@ -169,6 +172,15 @@ impl Mill {
 
     pub fn is_automatic(&self) -> bool {
         self.config.incoming.mode == Mode::Automatic
+    }
+
+    /// What a worker makes of one mail, for whoever measures it: nothing is claimed and nothing is written.
+    pub fn plan(&self, bytes: &[u8], source: &str) -> Option<Box<Plan>> {
+        let id = ClaimId { batch: 0, number: 1 };
+        match self.judge(bytes, id, source.to_owned(), &judge::Policy::Envelope, &self.directory.get()) {
+            judge::Verdict::Plan(plan) => Some(plan),
+            judge::Verdict::NotNow(_) | judge::Verdict::Broken(_) => None,
+        }
     }
 
     fn sheet(&self, batch: u64, started: jiff::Timestamp) -> Sheet {

@@ -25,7 +25,7 @@ use crate::model::thread::{Facts, Key};
 
 pub use memory::MemoryStore;
 #[cfg(feature = "rocks")]
-pub use rocks::{RocksStore, restore};
+pub use rocks::{RawStore, RocksStore, Syncs, restore};
 pub use verify::{Report, verify};
 
 /// The store itself failed. Nothing of the group it happened in may be believed to be written.

@@ -5,6 +5,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use rocksdb::statistics::Histogram;
 use rocksdb::{
     BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType, Direction, IteratorMode,
     LogLevel, Options, ReadOptions, WriteBatch, WriteOptions,
@@ -43,6 +44,7 @@ pub struct RocksStore {
     db: DB,
     uuid: String,
     synced: WriteOptions,
+    counters: Option<Counters>,
 }
 
 /// Why a store does not open. RocksDB opens all families or none, and a later format may have some that we do not know.
@@ -70,15 +72,33 @@ fn backend(error: rocksdb::Error) -> StoreError {
 impl RocksStore {
     /// Opens the store, or makes it when the folder does not exist or is empty.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
+        Self::open_with(path, &database_options(), None)
+    }
+
+    /// Opens the store so that [`Self::syncs`] can answer. Counting costs time: a bench counts in a run that it does not time.
+    pub fn open_counting(path: &Path) -> Result<Self, StoreError> {
+        let (options, counters) = counting_options();
+        Self::open_with(path, &options, Some(counters))
+    }
+
+    /// None unless the store was opened to count.
+    pub fn syncs(&self) -> Option<Syncs> {
+        self.counters.as_ref().map(Counters::syncs)
+    }
+
+    /// Writes what is still in memory to its place. Never needed for durability: the log has it.
+    pub fn flush(&self) -> Result<(), StoreError> {
+        FAMILIES.iter().try_for_each(|name| self.db.flush_cf(self.family(name)?).map_err(backend))
+    }
+
+    fn open_with(path: &Path, options: &Options, counters: Option<Counters>) -> Result<Self, StoreError> {
         let fail = |cause: String| StoreError::Open { path: path.to_owned(), cause };
         fs::create_dir_all(path).map_err(|error| fail(error.to_string()))?;
         let cache = Cache::new_lru_cache(CACHE);
         let families = FAMILIES.map(|name| ColumnFamilyDescriptor::new(name, family_options(name, &cache)));
-        let db = DB::open_cf_descriptors(&database_options(), path.join("db"), families)
-            .map_err(|error| why_closed(path, error))?;
-        let mut synced = WriteOptions::default();
-        synced.set_sync(true);
-        let mut store = Self { db, uuid: String::new(), synced };
+        let db =
+            DB::open_cf_descriptors(options, path.join("db"), families).map_err(|error| why_closed(path, error))?;
+        let mut store = Self { db, uuid: String::new(), synced: synced(), counters };
         store.uuid = store.check_format(path)?;
         Ok(store)
     }
@@ -208,6 +228,12 @@ impl RocksStore {
         }
         Ok(())
     }
+}
+
+fn synced() -> WriteOptions {
+    let mut options = WriteOptions::default();
+    options.set_sync(true);
+    options
 }
 
 fn database_options() -> Options {
@@ -492,6 +518,101 @@ fn copy_folder(from: &PathBuf, to: &PathBuf) -> std::io::Result<()> {
         fs::File::open(target)?.sync_all()?;
     }
     fs::File::open(to)?.sync_all()
+}
+
+/// How often a store waited for its files to reach the disk. Folders are not counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Syncs {
+    /// Of the log: one for each group.
+    pub log: u64,
+    /// Of all files: the log, tables, blob files, the manifest.
+    pub files: u64,
+}
+
+/// RocksDB's own statistics.
+struct Counters(Options);
+
+fn counting_options() -> (Options, Counters) {
+    let mut options = database_options();
+    options.enable_statistics();
+    // A clone shares the statistics.
+    (options.clone(), Counters(options))
+}
+
+impl Counters {
+    fn syncs(&self) -> Syncs {
+        // Each of these times a sync, and so counts it.
+        let count = |histogram| self.0.get_histogram_data(histogram).count();
+        let log = count(Histogram::WalFileSyncMicros);
+        let others = [
+            Histogram::TableSyncMicros,
+            Histogram::CompactionOutfileSyncMicros,
+            Histogram::ManifestFileSyncMicros,
+            Histogram::BlobDbBlobFileSyncMicros,
+        ];
+        Syncs { log, files: log + others.map(count).iter().sum::<u64>() }
+    }
+}
+
+/// Bytes under numbers in a RocksDB with the options of the store and nothing else of it: what `mailmill bench` compares the
+/// engine with. Never holds mail that matters to anybody, and makes no receipts.
+pub struct RawStore {
+    db: DB,
+    synced: WriteOptions,
+    counters: Option<Counters>,
+}
+
+impl RawStore {
+    pub fn open(path: &Path, counting: bool) -> Result<Self, StoreError> {
+        let fail = |cause: String| StoreError::Open { path: path.to_owned(), cause };
+        fs::create_dir_all(path).map_err(|error| fail(error.to_string()))?;
+        let cache = Cache::new_lru_cache(CACHE);
+        let families = [ColumnFamilyDescriptor::new(BLOBS, family_options(BLOBS, &cache))];
+        let (options, counters) = if counting {
+            let (options, counters) = counting_options();
+            (options, Some(counters))
+        } else {
+            (database_options(), None)
+        };
+        let db =
+            DB::open_cf_descriptors(&options, path.join("db"), families).map_err(|error| fail(error.into_string()))?;
+        Ok(Self { db, synced: synced(), counters })
+    }
+
+    /// Writes a group with one synced write of the log.
+    pub fn put<'b>(&self, group: impl Iterator<Item = (u64, &'b [u8])>) -> Result<(), StoreError> {
+        let family = self.family()?;
+        let mut batch = WriteBatch::default();
+        for (number, bytes) in group {
+            batch.put_cf(family, number.to_be_bytes(), bytes);
+        }
+        self.db.write_opt(batch, &self.synced).map_err(backend)
+    }
+
+    /// How many values there are, and their bytes: reads them all.
+    pub fn count(&self) -> Result<(u64, u64), StoreError> {
+        let (mut values, mut bytes) = (0, 0);
+        for pair in self.db.iterator_cf(self.family()?, IteratorMode::Start) {
+            let (_, value) = pair.map_err(backend)?;
+            values += 1;
+            bytes += value.len() as u64;
+        }
+        Ok((values, bytes))
+    }
+
+    /// None unless the store was opened to count.
+    pub fn syncs(&self) -> Option<Syncs> {
+        self.counters.as_ref().map(Counters::syncs)
+    }
+
+    /// Writes what is still in memory to its place.
+    pub fn flush(&self) -> Result<(), StoreError> {
+        self.db.flush_cf(self.family()?).map_err(backend)
+    }
+
+    fn family(&self) -> Result<&ColumnFamily, StoreError> {
+        self.db.cf_handle(BLOBS).ok_or_else(|| StoreError::Backend(format!("family `{BLOBS}` is missing")))
+    }
 }
 
 #[cfg(test)]

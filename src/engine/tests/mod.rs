@@ -25,13 +25,14 @@ use tempfile::TempDir;
 
 use super::{BatchResult, Mill, Progress, Work};
 use crate::config::Config;
-use crate::model::item::{BlobEntry, Item, JournalEntry, LedgerEntry, LibraryFile};
+use crate::model::item::{BlobEntry, Discussion, Item, JournalEntry, LedgerEntry, LibraryFile, OutboxEntry};
 use crate::model::list::{ItemId, Kind, List, ListId};
 use crate::model::mail::{BlobHash, MailId};
 use crate::model::outcome::Sheet;
 use crate::model::settings::{ListSettings, Senders};
+use crate::model::thread::{Facts, Key};
 use crate::spool::{Claim, Faults};
-use crate::store::{Counter, Group, ListStore, MemoryStore, Receipt, StoreError};
+use crate::store::{Counter, Group, ListStore, MemoryStore, Receipt, StoreError, TopicEntry, TopicQuery};
 
 /// A folder without a disk behind it where there is one: these tests sync thousands of times.
 pub fn folder() -> TempDir {
@@ -127,6 +128,38 @@ impl ListStore for FaultStore {
 
     fn blob(&self, hash: BlobHash) -> Result<Option<Vec<u8>>, StoreError> {
         self.inner.blob(hash)
+    }
+
+    fn discussion(&self, list: ListId, id: u64) -> Result<Option<Discussion>, StoreError> {
+        self.call("discussion")?;
+        self.inner.discussion(list, id)
+    }
+
+    fn members(&self, list: ListId, id: u64) -> Result<Vec<Facts>, StoreError> {
+        self.inner.members(list, id)
+    }
+
+    fn thread_key(&self, list: ListId, key: Key) -> Result<Option<u64>, StoreError> {
+        self.call("thread key")?;
+        self.inner.thread_key(list, key)
+    }
+
+    fn discussion_of(&self, list: ListId, item: ItemId) -> Result<Option<u64>, StoreError> {
+        self.inner.discussion_of(list, item)
+    }
+
+    fn topics(&self, list: ListId, query: TopicQuery, limit: usize) -> Result<Vec<TopicEntry>, StoreError> {
+        self.call("topics")?;
+        self.inner.topics(list, query, limit)
+    }
+
+    fn event(&self, list: ListId, uid: &str) -> Result<Option<ItemId>, StoreError> {
+        self.call("event")?;
+        self.inner.event(list, uid)
+    }
+
+    fn outbox(&self, after: u64, limit: usize) -> Result<Vec<(u64, OutboxEntry)>, StoreError> {
+        self.inner.outbox(after, limit)
     }
 
     fn sheets(&self, limit: usize) -> Result<Vec<Sheet>, StoreError> {
