@@ -17,8 +17,8 @@ use mailmill::model::list::{Kind, List, ListId};
 use mailmill::model::mail::{ClaimId, MailId};
 use mailmill::model::settings::{Folders, ListSettings, Senders};
 use mailmill::pipeline::commit::GroupBuilder;
-use mailmill::pipeline::parse::decode;
-use mailmill::pipeline::plan::{Facts, plan};
+use mailmill::pipeline::parse::{decode, decode_text};
+use mailmill::pipeline::plan::{Decode, Facts, plan};
 use mailmill::pipeline::{envelope, route};
 use mailmill::store::{ListStore, MemoryStore};
 
@@ -242,7 +242,7 @@ fn whole_way(file: &[u8], directory: &Directory) {
         sender: route::sender_of(&envelope, &mail).to_owned(),
         received: 0,
     };
-    let plan = plan(facts, &mail, routed, decode);
+    let plan = plan(facts, &mail, routed, Decode { bytes: decode, text: decode_text });
     let store = MemoryStore::default();
     let mut builder = GroupBuilder::new(&store, 0);
     builder.add(plan, directory).unwrap();

@@ -267,6 +267,7 @@ impl Config {
     ) -> Result<Self, ConfigError> {
         let mut config: Self = toml::from_str(text).map_err(|error| wrong(path, text, &error))?;
         let mut table: toml::Table = toml::from_str(text).map_err(|error| wrong(path, text, &error))?;
+        let mut set = Vec::new();
         for (name, value) in variables {
             let Some(keys) = name.strip_prefix("MAILMILL_") else { continue };
             if FOREIGN.contains(&keys) {
@@ -277,11 +278,13 @@ impl Config {
                 name: name.clone(),
                 cause: explain(error.message()),
             })?;
+            set.push(name);
         }
-        config.check().map_err(|(key, cause)| ConfigError::Wrong {
-            path: path.to_owned(),
-            line: line_of_key(text, key),
-            cause,
+        config.check().map_err(|(key, cause)| {
+            match set.iter().find(|name: &&String| name.to_ascii_lowercase().ends_with(key)) {
+                Some(name) => ConfigError::Variable { name: name.clone(), cause },
+                None => ConfigError::Wrong { path: path.to_owned(), line: line_of_key(text, key), cause },
+            }
         })?;
         let folder = path.parent().unwrap_or(Path::new("."));
         config.store = folder.join(&config.store);

@@ -237,7 +237,6 @@ fn a_wrong_variable_is_named_with_the_nearest_known_key() {
 }
 
 #[test]
-#[ignore = "BUG: a rule between settings that a variable breaks is told as line 1 of the file, and the variable is not named"]
 fn a_variable_that_does_not_belong_to_the_mode_is_named() {
     let server = Server::new();
     let mut command = server.command(&["list", "ls"]);
@@ -532,7 +531,6 @@ fn text_of(value: &serde_json::Value, key: &str) -> String {
 }
 
 #[test]
-#[ignore = "BUG: a second apply takes the prefix away from the address that the first one made"]
 fn apply_may_be_repeated_with_an_address_prefix() {
     let server = Server::with("[incoming]\naddress_prefix = \"sp-\"\n");
     let file = server.path("lists.toml");
@@ -545,7 +543,6 @@ fn apply_may_be_repeated_with_an_address_prefix() {
 }
 
 #[test]
-#[ignore = "BUG: the lists before the refused one are made, though the code says that all is checked before anything is written"]
 fn apply_of_a_file_that_is_refused_changes_nothing() {
     let server = Server::new();
     server.list("news", "announcements", &[]);
@@ -641,7 +638,6 @@ fn what_is_not_there_is_wrong_usage_and_named() {
 }
 
 #[test]
-#[ignore = "BUG: exits 1, the code of an engine error"]
 fn reclaim_of_a_server_that_never_was_is_wrong_usage() {
     let server = Server::new();
     server.run();
@@ -699,7 +695,6 @@ fn trace_tells_of_an_address_where_it_leads_and_what_was_refused() {
 }
 
 #[test]
-#[ignore = "BUG: delivered mail is not told of an address; of a sender whose mail all arrived nothing at all is known (exit 2)"]
 fn trace_tells_of_an_address_what_was_delivered() {
     let server = Server::with_news();
     server.put("x.eml", letter("x", &["news"]));
@@ -847,7 +842,6 @@ fn a_backup_is_restored_with_a_new_uuid_and_everything_in_it() {
 }
 
 #[test]
-#[ignore = "BUG: exits 1, the code of an engine error, where init says 2 to the same mistake"]
 fn a_backup_or_restore_that_would_overwrite_is_wrong_usage() {
     let server = Server::with_news();
     let backup = server.path("backup");

@@ -673,7 +673,6 @@ fn a_thousand_files_of_one_name_all_get_their_own() {
 }
 
 #[test]
-#[ignore = "BUG: not there yet: only document-library is a library"]
 fn picture_and_form_libraries_have_folders_and_are_exported_as_a_tree() {
     let server = Server::new();
     for kind in ["picture-library", "form-library"] {
@@ -853,7 +852,6 @@ fn the_smallest_limits_are_enough_and_a_mail_beyond_the_budget_runs_alone() {
 }
 
 #[test]
-#[ignore = "BUG: 200 s of one worker for a mail of 50 kB; the free name is searched for among all earlier ones, again for each part"]
 fn many_attachments_of_one_name_take_no_time() {
     let server = Server::new();
     server.list("docs", "document-library", &[]);
@@ -866,7 +864,6 @@ fn many_attachments_of_one_name_take_no_time() {
 }
 
 #[test]
-#[ignore = "BUG: a file and a folder of one name in the root: the export ends with `File exists`"]
 fn a_library_with_a_file_and_a_folder_of_one_name_is_exported_whole() {
     let server = Server::new();
     server.list("docs", "document-library", &["folders=root"]);
@@ -898,7 +895,6 @@ fn invitation(method: &str, sequence: u32, start: &str) -> String {
 }
 
 #[test]
-#[ignore = "BUG: not there yet: probe 7"]
 fn an_invitation_is_updated_by_a_later_one_and_not_by_an_older_one_and_can_be_cancelled() {
     let server = Server::new();
     server.list("dates", "calendar", &[]);
@@ -921,7 +917,6 @@ fn an_invitation_is_updated_by_a_later_one_and_not_by_an_older_one_and_can_be_ca
 }
 
 #[test]
-#[ignore = "BUG: not there yet: probe 8"]
 fn replies_of_any_mailer_come_into_one_thread() {
     let server = Server::new();
     server.list("talk", "discussion-board", &[]);
@@ -950,7 +945,6 @@ fn replies_of_any_mailer_come_into_one_thread() {
 }
 
 #[test]
-#[ignore = "BUG: not there yet"]
 fn the_ics_of_an_invitation_is_kept_where_the_list_says_so() {
     let server = Server::new();
     server.good(&[

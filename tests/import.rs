@@ -257,7 +257,6 @@ fn names_that_are_no_text_are_imported_too() {
 }
 
 #[test]
-#[ignore = "BUG: a path that is not UTF-8 cannot be sent to a running owner (usage error), though it can be imported without one"]
 fn a_path_that_is_no_text_is_imported_through_an_owner_too() {
     use std::os::unix::ffi::OsStrExt;
     let server = server();

@@ -454,7 +454,6 @@ fn an_import_that_is_killed_is_simply_repeated() {
 }
 
 #[test]
-#[ignore = "BUG: a list that is being deleted when the process dies leaves a store that is not sound, and --repair will not touch it"]
 fn a_deletion_that_is_killed_leaves_a_sound_store() {
     let server = Server::with_news();
     fill(&server, 3000);

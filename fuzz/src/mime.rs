@@ -12,8 +12,8 @@ use mailmill::model::outcome::{End, Reason};
 use mailmill::model::plan::{Plan, Routed};
 use mailmill::model::settings::{Folders, ListSettings, Senders, Size};
 use mailmill::pipeline::commit::GroupBuilder;
-use mailmill::pipeline::parse::{Bounds, Parser, decode};
-use mailmill::pipeline::plan::{Facts, plan};
+use mailmill::pipeline::parse::{Bounds, Parser, decode, decode_text};
+use mailmill::pipeline::plan::{Decode, Facts, plan};
 use mailmill::pipeline::{envelope, route};
 use mailmill::store::{ListStore, MemoryStore, verify};
 use sha2::{Digest, Sha256};
@@ -130,7 +130,7 @@ fn plan_of(file: &[u8], found: Option<&Envelope>, mail: &Mail<'_>) -> Plan {
         sender: route::sender_of(&envelope, mail).to_owned(),
         received: 0,
     };
-    plan(facts, mail, routed, decode)
+    plan(facts, mail, routed, Decode { bytes: decode, text: decode_text })
 }
 
 fn assert_plan(file: &[u8], original: &[u8], mail: &Mail<'_>, plan: &Plan) {

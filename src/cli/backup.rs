@@ -41,6 +41,9 @@ impl Backup {
     }
 
     pub fn answer(&self, desk: &Desk, console: &mut Console) -> Result<Exit, Failure> {
+        if self.dir.exists() {
+            return Err(Failure::Usage(format!("{} exists already; name a new folder", self.dir.display())));
+        }
         desk.mill.store.backup(&self.dir)?;
         console.note(&format!("the store was copied to {}", self.dir.display()))?;
         Ok(Exit::Good)
@@ -49,6 +52,14 @@ impl Backup {
 
 impl Restore {
     pub fn carry_out(&self, config: &Config, console: &mut Console) -> Result<Exit, Failure> {
+        if !self.dir.join("db").is_dir() {
+            let text = format!("{} is not a backup made by `mailmill backup`", self.dir.display());
+            return Err(Failure::Usage(text));
+        }
+        if config.store.join("db").exists() {
+            let text = format!("store {} exists; move it away before restoring over it", config.store.display());
+            return Err(Failure::Usage(text));
+        }
         let _lock = Lock::take(&config.store, Duration::ZERO)?;
         crate::store::restore(&self.dir, &config.store)?;
         console.note(&format!("{} is a copy of {} now", config.store.display(), self.dir.display()))?;

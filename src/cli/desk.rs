@@ -21,7 +21,7 @@ use crate::model::outcome::Sheet;
 
 /// The exclusive right to a store. The system gives it back when the process ends, however it ends.
 pub struct Lock {
-    _file: File,
+    file: File,
 }
 
 const LOCK: &str = "lock";
@@ -29,6 +29,12 @@ const SOCKET: &str = "control";
 
 /// A request is a line of words; nobody needs more than this (`list apply` of many lists).
 const LONGEST_REQUEST: u32 = 16 << 20;
+
+/// What a command that only asks says of itself.
+pub const SHORT: &str = "command";
+
+/// So long such a command is waited for.
+const SHORT_WAIT: Duration = Duration::from_secs(5);
 
 /// How long the owner waits at its end for answers that are still being given.
 const LAST_ANSWERS: Duration = Duration::from_secs(10);
@@ -40,29 +46,38 @@ impl Lock {
         fs::create_dir_all(store).map_err(|error| fail(&error))?;
         let mut options = File::options();
         let file = options.read(true).write(true).create(true).truncate(false).open(store.join(LOCK));
-        let mut file = file.map_err(|error| fail(&error))?;
+        let file = file.map_err(|error| fail(&error))?;
         match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {}
             Err(rustix::io::Errno::WOULDBLOCK) => return Ok(None),
             Err(errno) => return Err(fail(&errno.into())),
         }
-        // For people who look into the folder; nothing reads it.
-        let _ = file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id()));
-        Ok(Some(Self { _file: file }))
+        Ok(Some(Self { file }))
     }
 
-    /// Tries for at most `wait`.
+    /// Says who holds it: what `take` reads to know whether waiting is worth while. A full disk may keep it from being said.
+    fn say(&mut self, command: &str) {
+        let _ = self.file.set_len(0).and_then(|()| writeln!(self.file, "{} {command}", std::process::id()));
+    }
+
+    /// Whether the holder is a command that reads or changes a little and is gone in a moment.
+    fn is_held_shortly(store: &Path) -> bool {
+        fs::read_to_string(store.join(LOCK)).is_ok_and(|said| said.trim_end().ends_with(SHORT))
+    }
+
+    /// Tries for at most `wait`; a little longer when a short command holds it.
     pub fn take(store: &Path, wait: Duration) -> Result<Self, Failure> {
         let start = Instant::now();
         loop {
             if let Some(lock) = Self::try_take(store)? {
                 return Ok(lock);
             }
-            if start.elapsed() >= wait {
+            let patience = if Self::is_held_shortly(store) { wait.max(SHORT_WAIT) } else { wait };
+            if start.elapsed() >= patience {
                 let text = format!("another process owns the store {}; see `mailmill status`", store.display());
                 return Err(Failure::Busy(text));
             }
-            std::thread::sleep(Duration::from_millis(50).min(wait));
+            std::thread::sleep(Duration::from_millis(20));
         }
     }
 }
@@ -83,7 +98,8 @@ pub struct Desk {
 
 impl Desk {
     /// Opens the store under the lock, and begins to answer.
-    pub fn open(lock: Lock, config: Config, command: &'static str) -> Result<Arc<Self>, Failure> {
+    pub fn open(mut lock: Lock, config: Config, command: &'static str) -> Result<Arc<Self>, Failure> {
+        lock.say(command);
         crate::engine::raise_file_limit();
         let store = crate::store::open(&config.store)?;
         let folder = config.store.clone();

@@ -1,6 +1,6 @@
 //! `mailmill export` and `mailmill cat`: everything that a list holds, for other programs and for people who leave.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -16,6 +16,7 @@ use crate::engine::view;
 use crate::model::item::Attachment;
 use crate::model::list::List;
 use crate::model::mail::BlobHash;
+use crate::model::names;
 
 /// Print all items of a list as JSON Lines, or write a library as a folder tree
 #[derive(Args, Clone, Debug, Serialize, Deserialize)]
@@ -74,7 +75,17 @@ fn write_tree(desk: &Desk, list: &List, to: &Path, console: &mut Console) -> Res
         return Err(Failure::Usage(format!("{} is not empty; nothing was written", to.display())));
     }
     let mut folders = BTreeMap::<String, u64>::new();
-    for file in desk.mill.store.files(list.id)? {
+    let files = desk.mill.store.files(list.id)?;
+    // A library keeps a file and a folder of one name apart; a file system cannot: there the file gets a free name.
+    let names_of_folders: HashSet<String> = files.iter().map(|file| names::fold(&file.folder)).collect();
+    let in_root: HashSet<String> =
+        files.iter().filter(|file| file.folder.is_empty()).map(|file| names::fold(&file.name)).collect();
+    for mut file in files {
+        if file.folder.is_empty() && names_of_folders.contains(&names::fold(&file.name)) {
+            let taken =
+                |name: &str| [&names_of_folders, &in_root].iter().any(|names| names.contains(&names::fold(name)));
+            file.name = names::free(&file.name, taken);
+        }
         let Some(newest) = file.versions.last() else { continue };
         // Both names are clean (`names::clean`): neither can lead out of the folder.
         let folder = if file.folder.is_empty() { to.to_owned() } else { to.join(&file.folder) };

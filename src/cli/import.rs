@@ -22,6 +22,7 @@ changes nothing: mail that the list has already is counted as a duplicate.")]
 pub struct Import {
     /// .eml files, folders (recursive), Maildirs, mbox files, .gz of these
     #[arg(required = true, value_name = "PATH")]
+    #[serde(with = "as_bytes")]
     paths: Vec<PathBuf>,
     /// The list
     #[arg(long, value_name = "NAME")]
@@ -55,5 +56,23 @@ impl Import {
         let result = mill.run(Work::Import { list, found: Box::new(found) }, &progress);
         drop(drawing);
         sheet::report(&result, self.json, console)
+    }
+}
+
+/// Paths as they travel to the owner of the store: they need not be text.
+mod as_bytes {
+    use std::ffi::OsString;
+    use std::os::unix::ffi::{OsStrExt, OsStringExt};
+    use std::path::PathBuf;
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub fn serialize<S: Serializer>(paths: &[PathBuf], serializer: S) -> Result<S::Ok, S::Error> {
+        paths.iter().map(|path| path.as_os_str().as_bytes()).collect::<Vec<_>>().serialize(serializer)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<PathBuf>, D::Error> {
+        let paths = Vec::<Vec<u8>>::deserialize(deserializer)?;
+        Ok(paths.into_iter().map(|bytes| OsString::from_vec(bytes).into()).collect())
     }
 }

@@ -204,9 +204,10 @@ pub fn main() -> ExitCode {
         Ok(exit) => exit.into(),
         Err(failure) => {
             // Whoever read our output has seen enough; that is no failure.
-            if !failure.is_broken_pipe() {
-                console.error(&failure.to_string());
+            if failure.is_broken_pipe() {
+                return Exit::Good.into();
             }
+            console.error(&failure.to_string());
             failure.exit().into()
         }
     }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::Args;
 use serde::{Deserialize, Serialize};
+use signal_hook::iterator::Signals;
 
 use super::console::{Console, plain};
 use super::desk::{Desk, Lock};
@@ -54,9 +55,10 @@ impl Run {
         }
         let wait = Duration::try_from_secs_f64(self.wait)
             .map_err(|_| Failure::Usage("--wait takes a number of seconds, for example 30".to_owned()))?;
+        let signals = catch_signals()?;
         let lock = Lock::take(&config.store, wait)?;
         let desk = Desk::open(lock, config, "run")?;
-        stop_on_signals(&desk)?;
+        stop_on_signals(signals, &desk);
         let progress = Arc::new(Progress::default());
         let drawing = console.draw(&progress, None);
         let result = desk.mill.run(Work::DropFolder { limit: self.limit }, &progress);
@@ -86,10 +88,7 @@ pub fn say_disabled(config: &Config, json: bool, console: &mut Console) -> Resul
 }
 
 /// The first TERM or INT finishes the group and leaves, the second leaves at once: the ledger knows what was done.
-pub fn stop_on_signals(desk: &Arc<Desk>) -> Result<(), Failure> {
-    use signal_hook::consts::{SIGINT, SIGTERM};
-    let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM])
-        .map_err(|error| Failure::Engine(format!("signals cannot be watched: {error}")))?;
+pub fn stop_on_signals(mut signals: Signals, desk: &Arc<Desk>) {
     let desk = Arc::downgrade(desk);
     std::thread::spawn(move || {
         for (count, signal) in signals.forever().enumerate() {
@@ -99,7 +98,12 @@ pub fn stop_on_signals(desk: &Arc<Desk>) -> Result<(), Failure> {
             }
         }
     });
-    Ok(())
+}
+
+/// Caught from the first moment on: what comes while the store is being opened is answered as soon as it is.
+pub fn catch_signals() -> Result<Signals, Failure> {
+    use signal_hook::consts::{SIGINT, SIGTERM};
+    Signals::new([SIGINT, SIGTERM]).map_err(|error| Failure::Engine(format!("signals cannot be watched: {error}")))
 }
 
 /// A dry run's sheet with the routes it found, in one object.

@@ -54,7 +54,7 @@ impl Status {
 
     pub fn answer(&self, desk: &Desk, console: &mut Console) -> Result<Exit, Failure> {
         // When nobody owned the store, we are that short-lived owner ourselves.
-        let running = desk.command != "command";
+        let running = desk.command != desk::SHORT;
         let config = &desk.mill.config;
         let folder = DropFolder::open(desk.mill.spool_options())?;
         let claimed = folder.waiting().len() as u64;

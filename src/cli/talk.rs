@@ -17,7 +17,7 @@ pub fn ask(config: Config, request: &Request, console: &mut Console) -> Result<E
     let start = Instant::now();
     loop {
         if let Some(lock) = Lock::try_take(&config.store)? {
-            let desk = Desk::open(lock, config, "command")?;
+            let desk = Desk::open(lock, config, desk::SHORT)?;
             let exit = request.answer(&desk, console);
             desk.close();
             return exit;

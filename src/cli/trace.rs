@@ -1,15 +1,18 @@
 //! `mailmill trace`: everything that happened to a mail or to an address, and why.
 
+use std::collections::VecDeque;
+
 use clap::Args;
 use serde::{Deserialize, Serialize};
 
 use super::console::{Console, plain};
 use super::desk::Desk;
 use super::exit::{Exit, Failure};
+use super::items;
 use crate::directory::Target;
 use crate::engine::view;
-use crate::model::item::{JournalEntry, LedgerEntry};
-use crate::model::list::ListId;
+use crate::model::item::{Item, JournalEntry, LedgerEntry};
+use crate::model::list::{ItemId, ListId};
 use crate::model::mail::MailId;
 use crate::model::settings::Senders;
 
@@ -98,7 +101,7 @@ fn of_address(desk: &Desk, address: &str) -> Result<Vec<Event>, Failure> {
             ..Event::empty()
         });
     }
-    let mut found = std::collections::VecDeque::new();
+    let mut found = VecDeque::new();
     let same = |other: &Option<String>| other.as_ref().is_some_and(|other| other.eq_ignore_ascii_case(address));
     desk.mill.store.each_journal(&mut |mail, entry| {
         if same(&entry.sender) || same(&entry.recipient) {
@@ -110,7 +113,44 @@ fn of_address(desk: &Desk, address: &str) -> Result<Vec<Event>, Failure> {
         true
     })?;
     events.extend(found);
+    events.extend(delivered_of(desk, address)?);
     Ok(events)
+}
+
+/// Items that an address sent, and those of the list that it leads to; the newest.
+fn delivered_of(desk: &Desk, address: &str) -> Result<VecDeque<Event>, Failure> {
+    let directory = desk.mill.directory.get();
+    let target = directory.find(address).map(|target| target.list.id);
+    let mut found = VecDeque::new();
+    for list in directory.all() {
+        items::each_item(desk, list, |id, item| {
+            let same = |other: Option<&str>| other.is_some_and(|other| other.eq_ignore_ascii_case(address));
+            let sent = same(item.sender.as_deref()) || same(item.from.as_ref().map(|from| from.address.as_str()));
+            if sent || target == Some(list.id) {
+                found.push_back(stored(item, id, &list.name));
+                if found.len() > EVENTS {
+                    found.pop_front();
+                }
+            }
+            Ok(true)
+        })?;
+    }
+    Ok(found)
+}
+
+fn stored(item: Item, id: ItemId, list: &str) -> Event {
+    Event {
+        time: view::time(item.received),
+        outcome: "delivered".to_owned(),
+        mail_id: Some(item.mail_id.to_string()),
+        file: Some(item.source),
+        message_id: item.message_id,
+        sender: item.sender,
+        list: Some(list.to_owned()),
+        item: Some(id.0),
+        text: format!("is item {id} of list {list}"),
+        ..Event::empty()
+    }
 }
 
 impl Event {

@@ -44,6 +44,7 @@ impl Watch {
         if !config.incoming.enabled {
             return run::say_disabled(&config, false, console);
         }
+        let signals = run::catch_signals()?;
         let lock = Lock::take(&config.store, Duration::ZERO)?;
         let desk = Desk::open(lock, config, "watch")?;
         let (wake, woken) = crossbeam_channel::bounded(1);
@@ -52,7 +53,7 @@ impl Watch {
             // Full means that somebody has woken it already.
             let _ = stop.try_send(());
         });
-        run::stop_on_signals(&desk)?;
+        run::stop_on_signals(signals, &desk);
         if let Err(error) = tell_of_files(&desk.mill.config.incoming.drop_folder, wake) {
             tracing::warn!(%error, "no news of new files; the folder is looked at every {}", self.every);
         }

@@ -115,10 +115,11 @@ impl Mill {
         let clock = Instant::now();
         let started = jiff::Timestamp::now();
         let mut sheet = self.sheet(self.store.counter(Counter::Batch).unwrap_or_default(), started);
-        let spool = match (&work, self.spool()) {
-            (Work::Import { .. }, _) => None,
-            (_, Ok(spool)) => Some(spool),
-            (_, Err(error)) => {
+        // What is imported has nothing to do with the drop folder.
+        let is_import = matches!(work, Work::Import { .. });
+        let spool = match (!is_import).then(|| self.spool()).transpose() {
+            Ok(spool) => spool,
+            Err(error) => {
                 sheet.close(0.0);
                 return BatchResult { sheet, error: Some(error.into()) };
             }
@@ -485,10 +486,15 @@ impl Feeder<'_, '_> {
                 let Some(spool) = batch.spool.clone() else { return Ok(()) };
                 spool.check_ours()?;
                 let limit = limit.unwrap_or(u64::MAX);
-                let claims = self.feed_suspects(&spool, spool.waiting_claims()?)?;
-                let found = lock(&batch.sheet).found;
-                self.feed_claims(claims, limit.saturating_sub(found))?;
-                self.feed_folder(&spool, limit)?;
+                let fed = batch.check_room().map_err(EngineError::from).and_then(|()| self.feed_spool(&spool, limit));
+                match fed {
+                    // Nothing was claimed yet, and nothing need be.
+                    Err(error @ EngineError::Store(StoreError::Full(_))) if lock(&batch.sheet).found == 0 => {
+                        batch.halt(error);
+                        defer_in_place(batch, &spool, limit)?;
+                    }
+                    fed => fed?,
+                }
             }
         }
         Ok(())
@@ -544,6 +550,13 @@ impl Feeder<'_, '_> {
             tracing::debug!(%error, "the suspects cannot be forgotten; they are judged alone once more");
         }
         Ok(innocent)
+    }
+
+    fn feed_spool(&mut self, spool: &Spool, limit: u64) -> Result<(), EngineError> {
+        let claims = self.feed_suspects(spool, spool.waiting_claims()?)?;
+        let found = lock(&self.batch.sheet).found;
+        self.feed_claims(claims, limit.saturating_sub(found))?;
+        self.feed_folder(spool, limit)
     }
 
     fn feed_folder(&mut self, spool: &Spool, limit: u64) -> Result<(), EngineError> {
@@ -642,8 +655,32 @@ fn release(spool: Option<&Spool>, claim: &Claim) {
     }
 }
 
+/// The store takes nothing: what waits is counted where it lies, and stays there.
+fn defer_in_place(batch: &Batch<'_>, spool: &Spool, limit: u64) -> Result<(), EngineError> {
+    let waiting = spool.waiting_claims()?;
+    waiting.iter().for_each(|claim| spool.release(claim.id()));
+    let waiting = waiting.into_iter().map(|claim| Ok((claim.id(), claim.name())));
+    let nobody = ClaimId { batch: 0, number: 0 };
+    let dropped = spool.list()?.map(|entry| entry.map(|entry| (nobody, entry.name.to_string_lossy().into_owned())));
+    for found in waiting.chain(dropped).take(usize::try_from(limit).unwrap_or(usize::MAX)) {
+        let (id, name) = found?;
+        lock(&batch.sheet).found += 1;
+        Progress::add(&batch.progress.found, 1);
+        batch.ends_in_place(
+            End::Deferred,
+            Some(in_place(id, name, Reason::StoreFull, Reason::StoreFull.text().to_owned())),
+        );
+    }
+    Ok(())
+}
+
 /// The row of a file that cannot be moved out of the drop folder.
 fn stuck(id: ClaimId, file: String, error: &std::io::Error) -> Problem {
+    in_place(id, file, Reason::ReadError, format!("cannot be moved out of the drop folder: {error}"))
+}
+
+/// The row of a file that stays where it is.
+fn in_place(id: ClaimId, file: String, reason: Reason, text: String) -> Problem {
     Problem {
         id: id.to_string(),
         file,
@@ -652,7 +689,7 @@ fn stuck(id: ClaimId, file: String, error: &std::io::Error) -> Problem {
         sender: None,
         recipient: None,
         outcome: End::Deferred.word().to_owned(),
-        reason: Reason::ReadError.code().to_owned(),
-        text: format!("cannot be moved out of the drop folder: {error}"),
+        reason: reason.code().to_owned(),
+        text,
     }
 }

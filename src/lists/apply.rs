@@ -44,7 +44,11 @@ impl Lists<'_> {
         let mut next = self.store.counter(Counter::List)?;
         let mut applied = Vec::new();
         let mut changed: Vec<(ListId, usize)> = Vec::new();
-        for Wanted { name, kind, settings, line } in wanted {
+        for Wanted { name, kind, mut settings, line } in wanted {
+            // The prefix is there already in what `list show` printed.
+            if !settings.address.starts_with(self.address_prefix) {
+                settings.address.insert_str(0, self.address_prefix);
+            }
             let existing = all.iter_mut().find(|list| list.name.eq_ignore_ascii_case(&name));
             let change = match existing {
                 Some(list) if list.kind != kind => {

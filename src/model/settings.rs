@@ -185,8 +185,14 @@ impl ListSettings {
         let key = key.trim();
         let bare = || toml::Value::String(value.trim().to_owned());
         let parsed = format!("value = {value}").parse::<toml::Table>().ok().filter(|table| table.len() == 1);
-        let value = parsed.and_then(|mut table| table.remove("value")).unwrap_or_else(bare);
-        self.set(key, value)
+        match parsed.and_then(|mut table| table.remove("value")) {
+            // `address=2025` is a number in TOML and a word to whoever types it.
+            Some(value) if !value.is_str() => {
+                self.set(key, value).or_else(|error| self.set(key, bare()).map_err(|_| error))
+            }
+            Some(value) => self.set(key, value),
+            None => self.set(key, bare()),
+        }
     }
 
     /// Sets one key to a TOML value.

@@ -45,6 +45,8 @@ pub struct RocksStore {
     uuid: String,
     synced: WriteOptions,
     counters: Option<Counters>,
+    /// Why nothing can be written: the disk was full when the store was opened.
+    full: Option<String>,
 }
 
 /// Why a store does not open. RocksDB opens all families or none, and a later format may have some that we do not know.
@@ -58,6 +60,12 @@ fn why_closed(path: &Path, error: rocksdb::Error) -> StoreError {
         return StoreError::Newer { path: path.to_owned(), found, known: keys::FORMAT };
     }
     StoreError::Open { path: path.to_owned(), cause }
+}
+
+fn open_to_read(path: &Path, options: &Options, cache: &Cache) -> Result<DB, StoreError> {
+    let families = FAMILIES.map(|name| ColumnFamilyDescriptor::new(name, family_options(name, cache)));
+    DB::open_cf_descriptors_read_only(options, path.join("db"), families, false)
+        .map_err(|error| why_closed(path, error))
 }
 
 fn backend(error: rocksdb::Error) -> StoreError {
@@ -96,9 +104,15 @@ impl RocksStore {
         fs::create_dir_all(path).map_err(|error| fail(error.to_string()))?;
         let cache = Cache::new_lru_cache(CACHE);
         let families = FAMILIES.map(|name| ColumnFamilyDescriptor::new(name, family_options(name, &cache)));
-        let db =
-            DB::open_cf_descriptors(options, path.join("db"), families).map_err(|error| why_closed(path, error))?;
-        let mut store = Self { db, uuid: String::new(), synced: synced(), counters };
+        let (db, full) = match DB::open_cf_descriptors(options, path.join("db"), families) {
+            Ok(db) => (db, None),
+            Err(error) => match backend(error.clone()) {
+                // RocksDB writes when it is opened. What is there can be read all the same.
+                StoreError::Full(cause) => (open_to_read(path, options, &cache)?, Some(cause)),
+                _ => return Err(why_closed(path, error)),
+            },
+        };
+        let mut store = Self { db, uuid: String::new(), synced: synced(), counters, full };
         store.uuid = store.check_format(path)?;
         Ok(store)
     }
@@ -284,6 +298,9 @@ impl ListStore for RocksStore {
     }
 
     fn commit(&self, group: Group) -> Result<Vec<Receipt>, StoreError> {
+        if let Some(cause) = &self.full {
+            return Err(StoreError::Full(cause.clone()));
+        }
         if !group.writes.is_empty() {
             let mut batch = WriteBatch::default();
             for write in group.writes {
