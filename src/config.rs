@@ -136,6 +136,8 @@ pub struct Limits {
     pub depth: usize,
     /// Parts of one mail.
     pub parts: usize,
+    /// Containers within containers that are unpacked: TNEF, nested messages, signed parts.
+    pub unpack_depth: usize,
     /// A command hook may take so long.
     #[serde(deserialize_with = "duration")]
     pub hook_time: Duration,
@@ -198,6 +200,7 @@ impl Default for Limits {
             mail_bytes: 256 << 20,
             depth: 64,
             parts: 1000,
+            unpack_depth: 16,
             hook_time: Duration::from_secs(10),
             store_reserve: 64 << 20,
         }
@@ -408,6 +411,7 @@ drop_folder = "drop"
 # mail_bytes = "256MiB"          # a larger mail is refused as too-large
 # depth = 64                     # multiparts within multiparts; deeper ones are kept whole, with a defect
 # parts = 1000                   # parts of one mail; the rest stays in the last part, with a defect
+# unpack_depth = 16              # containers within containers that are unpacked (TNEF, nested messages, signed parts)
 # hook_time = "10s"              # a list's command hook may take so long
 # store_reserve = "64MiB"        # mail is deferred (store-full) while the store's disk has less room
 

@@ -12,6 +12,8 @@ pub mod model;
 
 pub mod calendar;
 
+pub mod extract;
+
 // Floor 1: edges. Each owns one outside thing.
 pub mod config;
 

@@ -13,7 +13,7 @@ use super::desk::Desk;
 use super::exit::{Exit, Failure};
 use super::items;
 use crate::engine::view;
-use crate::model::item::Attachment;
+use crate::model::item::{Attachment, Item};
 use crate::model::list::List;
 use crate::model::mail::BlobHash;
 use crate::model::names;
@@ -39,7 +39,7 @@ pub struct Export {
 pub struct Cat {
     list: String,
     id: u64,
-    /// `original`, the number of an attachment from 1, its name, or `cid:` and its Content-ID [default: the only one there is]
+    /// `original`, the number of an attachment from 1 (unpacked files follow), its name, or `cid:` and its Content-ID [default: the only one there is]
     part: Option<String>,
 }
 
@@ -116,7 +116,7 @@ impl Cat {
                 _ => None,
             },
             Some("original") => item.original.as_ref(),
-            Some(part) => pick(&item.attachments, part),
+            Some(part) => pick(&item, part),
         };
         let Some(file) = file else {
             let names: Vec<&str> = item.attachments.iter().map(|file| file.name.as_str()).collect();
@@ -135,15 +135,17 @@ impl Cat {
 }
 
 /// By name first: a file may be called `2`.
-fn pick<'f>(files: &'f [Attachment], part: &str) -> Option<&'f Attachment> {
+fn pick<'i>(item: &'i Item, part: &str) -> Option<&'i Attachment> {
+    let files: Vec<&Attachment> =
+        item.attachments.iter().chain(item.extracted.iter().map(|extracted| &extracted.file)).collect();
     // RFC 2392: an HTML body names its images as `cid:` and the Content-ID.
     let content_id = part.strip_prefix("cid:").map(|id| id.trim_matches(['<', '>']));
-    let named = |file: &&Attachment| {
+    let named = |file: &&&Attachment| {
         file.name == part
             || file.path.as_deref() == Some(part)
             || file.original_name.as_deref() == Some(part)
             || (content_id.is_some() && file.content_id.as_deref() == content_id)
     };
     let numbered = || part.parse::<usize>().ok().and_then(|number| files.get(number.checked_sub(1)?));
-    files.iter().find(named).or_else(numbered)
+    files.iter().find(named).or_else(numbered).copied()
 }

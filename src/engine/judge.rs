@@ -1,6 +1,7 @@
 //! One mail through the pure middle: envelope, parse, route, plan. Runs on a worker and shares nothing.
 //! A panic in here is a bug, and costs the one mail, not the batch.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -8,17 +9,33 @@ use std::sync::Arc;
 use crate::config::NoEnvelope;
 use crate::directory::Directory;
 use crate::engine::Mill;
+use crate::extract::Limits;
 use crate::model::list::List;
-use crate::model::mail::{ClaimId, Envelope, Mail, MailId};
+use crate::model::mail::{ClaimId, Envelope, Mail, MailId, Part};
 use crate::model::outcome::Reason;
 use crate::model::plan::{Delivery, Failure, Plan, Routed};
+use crate::pipeline::parse::Parser;
 use crate::pipeline::plan::{Decode, Facts};
 use crate::pipeline::read::{self, Read};
-use crate::pipeline::{envelope, parse, plan, route};
+use crate::pipeline::{envelope, parse, plan, route, unpack};
 use crate::spool::{Claim, Spool};
 use crate::store::StoreError;
 
 const DECODE: Decode = Decode { bytes: parse::decode, text: parse::decode_text };
+
+impl unpack::Reader for Parser {
+    fn parse<'r>(&self, bytes: &'r [u8]) -> Option<Mail<'r>> {
+        Self::parse(self, bytes).ok()
+    }
+
+    fn decode<'r>(&self, part: &Part<'r>) -> Cow<'r, [u8]> {
+        parse::decode(part)
+    }
+
+    fn decode_text(&self, part: &Part<'_>) -> String {
+        parse::decode_text(part)
+    }
+}
 
 /// What a worker says of a mail.
 pub enum Verdict {
@@ -107,7 +124,7 @@ impl Mill {
         let mail_id = MailId::of(bytes);
         let size = bytes.len() as u64;
         let (found, original) = envelope::split(bytes);
-        let mail = match self.parser.parse(original) {
+        let mut mail = match self.parser.parse(original) {
             Ok(mail) => mail,
             Err(reason) => {
                 let mut plan = Plan::failed(id, source, size, reason, reason.text().to_owned());
@@ -120,6 +137,9 @@ impl Mill {
         let received = jiff::Timestamp::now().as_second();
         let facts = Facts { claim: id, source, size, mail_id, sender: envelope.sender, received };
         let (known, fresh) = self.split_known(mail_id, routed)?;
+        if !fresh.accepted.is_empty() {
+            unpack::unpack(&mut mail, &self.parser, self.unpack_limits());
+        }
         let mut plan = plan::plan(facts, &mail, fresh, DECODE);
         if matches!(policy, Policy::Import(_)) {
             // Hooks are for mail that comes in.
@@ -154,6 +174,11 @@ impl Mill {
             Policy::Envelope => route::route(&envelope, mail, size, directory, groups),
         };
         (envelope, routed)
+    }
+
+    fn unpack_limits(&self) -> Limits {
+        let limits = &self.config.limits;
+        Limits { depth: limits.unpack_depth, count: limits.parts, bytes: limits.mail_bytes }
     }
 
     /// Sets apart the lists that have this mail already: their copy need not be decoded again.

@@ -35,7 +35,7 @@ pub struct ItemView<'i> {
     created_by: &'i str,
     defects: &'i [String],
     attachments: Vec<AttachmentView<'i>>,
-    extracted: [(); 0],
+    extracted: Vec<ExtractedView<'i>>,
     original: Option<AttachmentView<'i>>,
 }
 
@@ -57,6 +57,15 @@ pub struct AttachmentView<'i> {
     sha256: String,
     inline: bool,
     content_id: Option<&'i str>,
+}
+
+/// What was unpacked from inside an attachment or the text.
+#[derive(Serialize)]
+pub struct ExtractedView<'i> {
+    #[serde(flatten)]
+    file: AttachmentView<'i>,
+    from: &'i str,
+    how: &'i str,
 }
 
 pub fn item<'i>(list: &'i List, id: Option<ItemId>, item: &'i Item, thread: Option<ThreadView>) -> ItemView<'i> {
@@ -84,7 +93,15 @@ pub fn item<'i>(list: &'i List, id: Option<ItemId>, item: &'i Item, thread: Opti
         created_by: &item.created_by,
         defects: &item.defects,
         attachments: item.attachments.iter().map(attachment).collect(),
-        extracted: [],
+        extracted: item
+            .extracted
+            .iter()
+            .map(|extracted| ExtractedView {
+                file: attachment(&extracted.file),
+                from: &extracted.from,
+                how: &extracted.how,
+            })
+            .collect(),
         original: item.original.as_ref().map(attachment),
     }
 }

@@ -58,12 +58,15 @@ pub struct Item {
     /// In a calendar: everything that is known of the event.
     #[n(20)]
     pub series: Option<Box<Series>>,
+    /// What was unpacked from inside attachments and the text.
+    #[n(21)]
+    pub extracted: Vec<ExtractedFile>,
 }
 
 impl Item {
     /// Every blob the item names, originals included.
     pub fn files(&self) -> impl Iterator<Item = &Attachment> {
-        self.attachments.iter().chain(&self.original)
+        self.attachments.iter().chain(self.extracted.iter().map(|extracted| &extracted.file)).chain(&self.original)
     }
 }
 
@@ -93,6 +96,19 @@ pub struct Attachment {
     /// The version of the library file that this attachment became; 1 elsewhere.
     #[n(9)]
     pub version: u32,
+}
+
+/// A file that came out of another.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct ExtractedFile {
+    #[n(0)]
+    pub file: Attachment,
+    /// The attachment it was in, or `body`.
+    #[n(1)]
+    pub from: String,
+    /// `tnef`, `message`, `uuencode`, `yenc`, `smime-signed` or `smime-compressed`.
+    #[n(2)]
+    pub how: String,
 }
 
 /// One name in a library's folder tree.

@@ -160,6 +160,20 @@ pub struct Part<'r> {
     pub encoding: TransferEncoding,
 }
 
+/// A file that was unpacked from inside an attachment or the text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hidden {
+    /// The name of the attachment it was in, or `body`.
+    pub from: String,
+    /// `tnef`, `message`, `uuencode`, `yenc`, `smime-signed` or `smime-compressed`.
+    pub how: &'static str,
+    pub name: Option<String>,
+    pub content_type: String,
+    pub content_id: Option<String>,
+    pub inline: bool,
+    pub bytes: Vec<u8>,
+}
+
 /// One parsed mail. Strings are decoded and owned, parts borrow.
 #[derive(Clone, Debug, Default)]
 pub struct Mail<'r> {
@@ -186,6 +200,12 @@ pub struct Mail<'r> {
     pub parts: Vec<Part<'r>>,
     /// text/calendar parts that are no attachments: what the mail says to a calendar.
     pub calendars: Vec<Part<'r>>,
+    /// The part that `body_text` was read from.
+    pub body_part: Option<Part<'r>>,
+    /// What was unpacked from attachments and the text.
+    pub hidden: Vec<Hidden>,
+    /// iCalendar text that was unpacked.
+    pub meetings: Vec<String>,
     /// Carries the marker header of our own: it came out of a mailmill once already.
     pub ours: bool,
     /// Auto-Submitted other than `no` (RFC 3834).

@@ -6,6 +6,8 @@ pub mod envelope;
 
 pub mod parse;
 
+pub mod unpack;
+
 pub mod route;
 
 pub mod plan;

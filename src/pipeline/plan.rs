@@ -8,7 +8,7 @@ use std::sync::Arc;
 use sha2::{Digest, Sha256};
 
 use crate::calendar::{self, Event, Method, Update, When};
-use crate::model::item::{Attachment, Item};
+use crate::model::item::{Attachment, ExtractedFile, Item};
 use crate::model::list::{ItemId, Kind, List};
 use crate::model::mail::{BlobHash, ClaimId, Mail, MailId, Part};
 use crate::model::names;
@@ -39,10 +39,10 @@ pub struct Decode {
 /// Plans all deliveries of a mail.
 pub fn plan(facts: Facts, mail: &Mail<'_>, routed: Routed, decode: Decode) -> Plan {
     let parts = vec![None; mail.parts.len() + mail.calendars.len()];
-    let mut files = Files { mail, decode, parts, original: None };
+    let mut files = Files { mail, decode, parts, hidden: vec![None; mail.hidden.len()], original: None };
     let deliveries: Vec<Delivery> =
         routed.accepted.into_iter().map(|accepted| deliver(&facts, mail, accepted, &mut files)).collect();
-    let made = files.parts.into_iter().chain([files.original]).flatten();
+    let made = files.parts.into_iter().chain(files.hidden).chain([files.original]).flatten();
     let mut blobs: Vec<Blob> = made.map(|made| made.blob).collect();
     blobs.sort_by_key(|blob| blob.hash);
     blobs.dedup_by_key(|blob| blob.hash);
@@ -70,7 +70,9 @@ pub fn plan(facts: Facts, mail: &Mail<'_>, routed: Routed, decode: Decode) -> Pl
 fn deliver(facts: &Facts, mail: &Mail<'_>, accepted: Accepted, files: &mut Files<'_, '_>) -> Delivery {
     let Accepted { list, recipients, created_by, allowed_by, folder } = accepted;
     let mut defects = mail.defects.clone();
-    let attachments = files.attachments(&list, &mut defects);
+    let mut taken = Taken::default();
+    let attachments = files.attachments(&list, &mut defects, &mut taken);
+    let extracted = files.extracted(&list, &mut defects, &mut taken);
     let original = list.settings.save_original.then(|| files.original());
     let item = Item {
         source: facts.source.clone(),
@@ -94,6 +96,7 @@ fn deliver(facts: &Facts, mail: &Mail<'_>, accepted: Accepted, files: &mut Files
         original,
         updates: Vec::new(),
         series: None,
+        extracted,
     };
     Delivery {
         list: list.id,
@@ -113,8 +116,8 @@ fn deliver(facts: &Facts, mail: &Mail<'_>, accepted: Accepted, files: &mut Files
 fn event_updates(list: &List, facts: &Facts, mail: &Mail<'_>, files: &Files<'_, '_>) -> Vec<Update> {
     let mut updates: Vec<Update> = Vec::new();
     let attached = mail.parts.iter().filter(|part| is_calendar(part));
-    for part in mail.calendars.iter().chain(attached) {
-        let text = (files.decode.text)(part);
+    let texts = mail.calendars.iter().chain(attached).map(|part| (files.decode.text)(part));
+    for text in texts.chain(mail.meetings.iter().cloned()) {
         for mut update in calendar::read(text.as_bytes(), &calendar::Limits::default()).updates {
             update.dtstamp = update.dtstamp.or(mail.date);
             if update.by.is_none() {
@@ -190,6 +193,7 @@ struct Files<'m, 'r> {
     mail: &'m Mail<'r>,
     decode: Decode,
     parts: Vec<Option<Made>>,
+    hidden: Vec<Option<Made>>,
     original: Option<Made>,
 }
 
@@ -224,46 +228,50 @@ impl Made {
 
 impl Files<'_, '_> {
     /// What a list keeps of the attachments; what it does not keep is a defect of the item, never silently gone.
-    fn attachments(&mut self, list: &List, defects: &mut Vec<String>) -> Vec<Attachment> {
+    fn attachments(&mut self, list: &List, defects: &mut Vec<String>, taken: &mut Taken) -> Vec<Attachment> {
         if !list.settings.attachments && !list.kind.is_library() {
             return Vec::new();
         }
         let mail = self.mail;
-        let mut kept: Vec<Attachment> = Vec::with_capacity(mail.parts.len());
-        let mut taken = Taken::default();
         // An invitation is not an attachment; some lists keep it as one.
         let meetings =
             if list.settings.save_meetings && list.kind != Kind::Calendar { &mail.calendars[..] } else { &[] };
-        for (index, part) in mail.parts.iter().chain(meetings).enumerate() {
-            let fallback = names::fallback_for(&part.content_type, index + 1);
-            let name = names::clean(part.name.as_deref().unwrap_or_default(), &fallback);
-            if is_blocked(list, part, &name) {
-                defects.push(format!("blocked-type: {name}"));
-                continue;
-            }
-            if part.inline && list.settings.inline == Inline::Skip && part.content_type.starts_with("image/") {
-                defects.push(format!("inline-skipped: {name}"));
-                continue;
-            }
-            let made = self.part(index, part);
-            if let Some(unwanted) = unwanted(list.kind, &made.blob.bytes) {
-                defects.push(format!("{unwanted}: {name}"));
-                continue;
-            }
-            let size = made.blob.bytes.len() as u64;
-            if list.settings.max_attachment_size.is_exceeded_by(size) {
-                defects.push(format!("attachment-too-large: {name} ({size} bytes)"));
-                continue;
-            }
-            let attachment = made.attachment(taken.free(&name), &part.content_type);
-            kept.push(Attachment {
-                original_name: part.name.clone(),
-                inline: part.inline,
-                content_id: part.content_id.clone(),
-                ..attachment
-            });
+        let parts = mail.parts.iter().chain(meetings).enumerate();
+        parts
+            .filter_map(|(index, part)| keep(list, &Label::of(part), index, || self.part(index, part), defects, taken))
+            .collect()
+    }
+
+    /// The same for what was unpacked.
+    fn extracted(&mut self, list: &List, defects: &mut Vec<String>, taken: &mut Taken) -> Vec<ExtractedFile> {
+        if !list.settings.attachments && !list.kind.is_library() {
+            return Vec::new();
+        }
+        let mail = self.mail;
+        let mut kept = Vec::with_capacity(mail.hidden.len());
+        for (index, hidden) in mail.hidden.iter().enumerate() {
+            let label = Label {
+                name: hidden.name.as_deref(),
+                content_type: &hidden.content_type,
+                content_id: hidden.content_id.as_deref(),
+                inline: hidden.inline,
+            };
+            let number = mail.parts.len() + index;
+            let file = keep(list, &label, number, || self.hidden_file(index, &hidden.bytes), defects, taken);
+            kept.extend(file.map(|file| ExtractedFile { file, from: hidden.from.clone(), how: hidden.how.to_owned() }));
         }
         kept
+    }
+
+    fn hidden_file(&mut self, index: usize, bytes: &[u8]) -> Made {
+        if let Some(Some(made)) = self.hidden.get(index) {
+            return made.clone();
+        }
+        let made = Made::of(Cow::Borrowed(bytes));
+        if let Some(slot) = self.hidden.get_mut(index) {
+            *slot = Some(made.clone());
+        }
+        made
     }
 
     fn part(&mut self, index: usize, part: &Part<'_>) -> Made {
@@ -283,6 +291,62 @@ impl Files<'_, '_> {
         let name = mail.subject.as_deref().map(|subject| format!("{}.eml", one_name(subject))).unwrap_or_default();
         made.attachment(names::clean(&name, "message.eml"), "message/rfc822")
     }
+}
+
+/// What a file says of itself.
+struct Label<'l> {
+    name: Option<&'l str>,
+    content_type: &'l str,
+    content_id: Option<&'l str>,
+    inline: bool,
+}
+
+impl<'l> Label<'l> {
+    fn of(part: &'l Part<'_>) -> Self {
+        Self {
+            name: part.name.as_deref(),
+            content_type: &part.content_type,
+            content_id: part.content_id.as_deref(),
+            inline: part.inline,
+        }
+    }
+}
+
+/// A file as the list keeps it, decoded only when nothing else stands against it; none, and a defect, when it does not.
+fn keep(
+    list: &List,
+    label: &Label<'_>,
+    index: usize,
+    made: impl FnOnce() -> Made,
+    defects: &mut Vec<String>,
+    taken: &mut Taken,
+) -> Option<Attachment> {
+    let fallback = names::fallback_for(label.content_type, index + 1);
+    let name = names::clean(label.name.unwrap_or_default(), &fallback);
+    if is_blocked(list, label, &name) {
+        defects.push(format!("blocked-type: {name}"));
+        return None;
+    }
+    if label.inline && list.settings.inline == Inline::Skip && label.content_type.starts_with("image/") {
+        defects.push(format!("inline-skipped: {name}"));
+        return None;
+    }
+    let made = made();
+    if let Some(unwanted) = unwanted(list.kind, &made.blob.bytes) {
+        defects.push(format!("{unwanted}: {name}"));
+        return None;
+    }
+    let size = made.blob.bytes.len() as u64;
+    if list.settings.max_attachment_size.is_exceeded_by(size) {
+        defects.push(format!("attachment-too-large: {name} ({size} bytes)"));
+        return None;
+    }
+    Some(Attachment {
+        original_name: label.name.map(str::to_owned),
+        inline: label.inline,
+        content_id: label.content_id.map(str::to_owned),
+        ..made.attachment(taken.free(&name), label.content_type)
+    })
 }
 
 /// What a library of one sort of files says of a file of another sort. Judged by content: what a sender claims is no evidence.
@@ -324,12 +388,12 @@ impl Taken {
 }
 
 /// Blocked by file name ending or by media type.
-fn is_blocked(list: &List, part: &Part<'_>, name: &str) -> bool {
+fn is_blocked(list: &List, label: &Label<'_>, name: &str) -> bool {
     let extension = names::extension(name);
     list.settings.blocked_types.iter().any(|blocked| {
         let blocked = blocked.trim().trim_start_matches('.');
         extension.is_some_and(|extension| extension.eq_ignore_ascii_case(blocked))
-            || part.content_type.eq_ignore_ascii_case(blocked)
+            || label.content_type.eq_ignore_ascii_case(blocked)
     })
 }
 
@@ -469,8 +533,12 @@ mod tests {
             let settings = ListSettings { save_meetings, ..ListSettings::default() };
             let list = List { id: ListId(1), name: "x".to_owned(), kind, settings };
             let decode = Decode { bytes: |part| Cow::Borrowed(part.raw), text: |_| String::new() };
-            let mut files = Files { mail: &mail, decode, parts: vec![None; 1], original: None };
-            files.attachments(&list, &mut Vec::new()).iter().map(|file| file.name.clone()).collect::<Vec<_>>()
+            let mut files = Files { mail: &mail, decode, parts: vec![None; 1], hidden: Vec::new(), original: None };
+            files
+                .attachments(&list, &mut Vec::new(), &mut Taken::default())
+                .iter()
+                .map(|file| file.name.clone())
+                .collect::<Vec<_>>()
         };
         assert_eq!(kept(Kind::Announcements, true), ["attachment-1.ics"]);
         assert!(kept(Kind::Announcements, false).is_empty());

@@ -734,6 +734,7 @@ fn item(title: &str) -> Item {
         original: None,
         updates: Vec::new(),
         series: None,
+        extracted: Vec::new(),
     }
 }
 

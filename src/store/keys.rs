@@ -317,6 +317,7 @@ mod tests {
             original: Some(attachment()),
             updates: vec![mail()],
             series: Some(Box::new(Series { uid: "u".to_owned(), master: None, exceptions: Vec::new() })),
+            extracted: Vec::new(),
         };
         assert_record(
             &record,
@@ -348,6 +349,7 @@ mod tests {
             original: None,
             updates: Vec::new(),
             series: None,
+            extracted: Vec::new(),
         };
         assert_record(
             &record,

@@ -35,8 +35,11 @@ impl GroupBuilder<'_> {
         for (uid, updates) in by_uid(std::mem::take(&mut delivery.updates)) {
             // The text and the attachments of the mail belong to its first event alone.
             let bare = first.is_some();
-            let mail =
-                if bare { Item { attachments: Vec::new(), original: None, ..mail.clone() } } else { mail.clone() };
+            let mail = if bare {
+                Item { attachments: Vec::new(), extracted: Vec::new(), original: None, ..mail.clone() }
+            } else {
+                mail.clone()
+            };
             let id = self.file_event(plan, list, uid, &updates, mail, tally)?;
             first.get_or_insert(id);
         }

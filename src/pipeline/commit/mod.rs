@@ -217,8 +217,9 @@ impl<'s> GroupBuilder<'s> {
         overwrite: bool,
         item: &mut Item,
     ) -> Result<(), StoreError> {
-        let Item { attachments, original, .. } = item;
-        for file in attachments.iter_mut().chain(original) {
+        let Item { attachments, extracted, original, .. } = item;
+        let extracted = extracted.iter_mut().map(|extracted| &mut extracted.file);
+        for file in attachments.iter_mut().chain(extracted).chain(original) {
             let existing = self.file(list, folder, &file.name)?;
             let mut entry = match existing {
                 // Two parts of one mail with one name are two files, also where another mail's would be a new version.
@@ -441,6 +442,7 @@ mod tests {
             original: None,
             updates: Vec::new(),
             series: None,
+            extracted: Vec::new(),
         }
     }
 

@@ -232,7 +232,11 @@ impl<'r> Walk<'_, 'r> {
         };
         if slot.is_none() {
             let text = charset::decode(charset_of(part).as_deref(), transfer::decode_text(leaf.encoding, raw));
+            let is_body = leaf.media_type == "text/plain";
             *slot = Some(text).filter(|text| !is_undivided || !text.trim().is_empty());
+            if is_body {
+                self.mail.body_part = Some(leaf.into_part(part, raw));
+            }
         }
     }
 
