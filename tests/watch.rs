@@ -1,5 +1,7 @@
 //! The command that stays, what others may ask of it meanwhile, and what is left after a violent end: CONTRACT `watch`,
 //! `status`, `stop`, exit code 4; DESIGN section 2.
+// A test that cannot go on says so by a panic, and looks at files as anybody would.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::disallowed_methods)]
 
 mod common;
 
