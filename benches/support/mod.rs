@@ -11,8 +11,8 @@ use mailmill::model::list::{Kind, List, ListId};
 use mailmill::model::mail::{ClaimId, MailId};
 use mailmill::model::plan::Plan;
 use mailmill::model::settings::{ListSettings, Senders};
-use mailmill::pipeline::parse::{Bounds, Parser, decode};
-use mailmill::pipeline::plan::{Facts, plan};
+use mailmill::pipeline::parse::{Bounds, Parser, decode, decode_text};
+use mailmill::pipeline::plan::{Decode, Facts, plan};
 use mailmill::pipeline::{envelope, route};
 
 /// A row of mail of one profile.
@@ -39,6 +39,8 @@ impl Mails {
         Throughput::ElementsAndBytes { elements: self.files.len() as u64, bytes }
     }
 }
+
+pub const DECODE: Decode = Decode { bytes: decode, text: decode_text };
 
 /// Same seed, same mail: figures of two days can be compared.
 pub const SEED: u64 = 1;
@@ -74,7 +76,7 @@ pub fn plan_of(file: &[u8], number: u64, parser: &Parser, directory: &Directory)
         sender: envelope.sender,
         received: 0,
     };
-    plan(facts, &mail, routed, decode)
+    plan(facts, &mail, routed, DECODE)
 }
 
 pub fn plans(mails: &Mails) -> Vec<Plan> {
