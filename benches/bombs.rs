@@ -17,8 +17,7 @@ use mailmill::model::list::{Kind, List, ListId};
 use mailmill::model::mail::{ClaimId, MailId};
 use mailmill::model::settings::{Folders, ListSettings, Senders};
 use mailmill::pipeline::commit::GroupBuilder;
-use mailmill::pipeline::parse::{decode, decode_text};
-use mailmill::pipeline::plan::{Decode, Facts, plan};
+use mailmill::pipeline::plan::{Facts, plan};
 use mailmill::pipeline::{envelope, route};
 use mailmill::store::{ListStore, MemoryStore};
 
@@ -84,6 +83,19 @@ const FAMILIES: &[Family] = &[
     ("utf-16", |size| body(size, "Content-Type: text/plain; charset=utf-16\r\n", |out, _| out.push_str("\u{feff}x"))),
     ("HTML tags never closed", |size| body(size, "Content-Type: text/html\r\n", |out, _| out.push_str("<div <!--"))),
     ("uuencoded starts", |size| body(size, "", |out, n| write!(out, "begin 644 {n}\r\nM\r\n").unwrap())),
+    ("events", |size| calendar(size, |out, n| write!(out, "BEGIN:VEVENT\r\nUID:{n}\r\nEND:VEVENT\r\n").unwrap())),
+    ("instances of one event", |size| calendar(size, |out, n| write!(out, "BEGIN:VEVENT\r\nUID:u\r\nRECURRENCE-ID:{:08}T000000Z\r\nEND:VEVENT\r\n", 20_000_101 + n % 9_999_999).unwrap())),
+    ("one event many times", |size| calendar(size, |out, _| out.push_str("BEGIN:VEVENT\r\nUID:u\r\nEND:VEVENT\r\n"))),
+    ("calendars", |size| multipart(size, |out, n| write!(out, "--b\r\nContent-Type: text/calendar; method=REQUEST\r\n\r\nBEGIN:VCALENDAR\r\nBEGIN:VEVENT\r\nUID:{n}\r\nEND:VEVENT\r\nEND:VCALENDAR\r\n").unwrap())),
+    ("large calendars", large_calendars),
+    ("attendees", |size| event(size, |out, n| write!(out, "ATTENDEE;CN=\"a\":mailto:a{n}@x\r\n").unwrap())),
+    ("dates", |size| event(size, |out, n| write!(out, "RDATE:2026{:02}{:02}T0{}0000Z\r\n", n % 12 + 1, n / 12 % 28 + 1, n % 10).unwrap())),
+    ("rules", |size| event(size, |out, _| out.push_str("RRULE:FREQ=DAILY;COUNT=9999999\r\n"))),
+    ("components", |size| calendar(size, |out, _| out.push_str("BEGIN:X\r\n"))),
+    ("folded calendar", |size| calendar(size, |out, _| out.push_str("\r\n x"))),
+    ("zones", |size| calendar(size, |out, n| write!(out, "BEGIN:VTIMEZONE\r\nTZID:z{n}\r\nBEGIN:STANDARD\r\nDTSTART:16010101T000000\r\nEND:STANDARD\r\nEND:VTIMEZONE\r\n").unwrap())),
+    ("thread index", |size| field(size, "Thread-Index: ", |out, _| out.push_str("AQHaAQIDBAUG"))),
+    ("reply prefixes", |size| field(size, "Subject: ", |out, _| out.push_str("Re: "))),
     ("mbox of From lines", |size| "From a@b 10:00 2001\n\n".repeat(size / 21).into_bytes()),
 ];
 
@@ -215,21 +227,22 @@ fn directory() -> Directory {
             senders: Senders::Any,
             folders: Folders::Subject,
             save_original: true,
+            mail_as_event: true,
             ..ListSettings::default()
         };
-        let kind = if id.is_multiple_of(2) { Kind::DocumentLibrary } else { Kind::Announcements };
+        let kind = Kind::ALL.get(id as usize % Kind::ALL.len()).copied().unwrap();
         List { id: ListId(id), name: format!("L{id}"), kind, settings }
     };
     Directory::new((0..1000).map(list).collect(), &[])
 }
 
-/// Envelope, parser, route, plan and commit, into two lists at least.
+/// Envelope, parser, route, plan and commit, into a list of each kind.
 fn whole_way(file: &[u8], directory: &Directory) {
     let (found, original) = envelope::split(file);
     let envelope = found.unwrap_or_default();
     let Ok(mail) = support::parser().parse(original) else { return };
     let mut routed = route::route(&envelope, &mail, file.len() as u64, directory, &route::Groups::new());
-    for list in [0, 1].iter().filter_map(|id| directory.list(ListId(*id))) {
+    for list in (0..7).filter_map(|id| directory.list(ListId(id))) {
         if routed.accepted.iter().all(|accepted| accepted.list.id != list.id) {
             routed.accepted.extend(route::import(list, &envelope, &mail, &route::Groups::new()).accepted);
         }
@@ -242,7 +255,7 @@ fn whole_way(file: &[u8], directory: &Directory) {
         sender: route::sender_of(&envelope, &mail).to_owned(),
         received: 0,
     };
-    let plan = plan(facts, &mail, routed, Decode { bytes: decode, text: decode_text });
+    let plan = plan(facts, &mail, routed, support::DECODE);
     let store = MemoryStore::default();
     let mut builder = GroupBuilder::new(&store, 0);
     builder.add(plan, directory).unwrap();
@@ -287,6 +300,34 @@ fn body(size: usize, fields: &str, piece: impl FnMut(&mut String, usize)) -> Vec
 fn multipart(size: usize, piece: impl FnMut(&mut String, usize)) -> Vec<u8> {
     let start = format!("{ENVELOPE}{HEADER}Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\nx\r\n");
     flood(size, &start, piece, "--b--\r\n")
+}
+
+fn calendar(size: usize, piece: impl FnMut(&mut String, usize)) -> Vec<u8> {
+    let start = format!(
+        "{ENVELOPE}{HEADER}Content-Type: text/calendar; method=REQUEST\r\n\r\nBEGIN:VCALENDAR\r\nMETHOD:REQUEST\r\n"
+    );
+    flood(size, &start, piece, "END:VCALENDAR\r\n")
+}
+
+fn event(size: usize, mut piece: impl FnMut(&mut String, usize)) -> Vec<u8> {
+    let start = "BEGIN:VEVENT\r\nUID:u\r\nDTSTART:20260101T000000Z\r\n";
+    calendar(size, |out, n| {
+        if n == 0 {
+            out.push_str(start);
+        }
+        piece(out, n);
+    })
+}
+
+/// Each as large as is read.
+fn large_calendars(size: usize) -> Vec<u8> {
+    multipart(size, |out, part| {
+        out.push_str("--b\r\nContent-Type: text/calendar; method=REQUEST\r\n\r\nBEGIN:VCALENDAR\r\n");
+        for n in 0..4990 {
+            write!(out, "BEGIN:VEVENT\r\nUID:{part}-{n}\r\nEND:VEVENT\r\n").unwrap();
+        }
+        out.push_str("END:VCALENDAR\r\n");
+    })
 }
 
 fn attachment(out: &mut String, name: &str, bytes: &str) {

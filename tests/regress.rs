@@ -13,6 +13,9 @@ mod names;
 #[path = "../fuzz/src/import.rs"]
 mod import;
 
+#[path = "../fuzz/src/calendar.rs"]
+mod calendar;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -60,6 +63,11 @@ fn any_text_becomes_a_name() {
 #[test]
 fn any_file_is_an_mbox() {
     replay(&["seeds/import", "seeds/mime", "regress"], 60, import::check);
+}
+
+#[test]
+fn calendars_say_the_same_in_any_order() {
+    replay(&["seeds/calendar", "seeds/mime", "regress"], 60, calendar::check);
 }
 
 /// Each file is one mail of the sheet, none fails in the engine, and a second import finds nothing new.

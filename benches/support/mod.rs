@@ -40,6 +40,8 @@ impl Mails {
     }
 }
 
+pub const DECODE: Decode = Decode { bytes: decode, text: decode_text };
+
 /// Same seed, same mail: figures of two days can be compared.
 pub const SEED: u64 = 1;
 
@@ -74,7 +76,7 @@ pub fn plan_of(file: &[u8], number: u64, parser: &Parser, directory: &Directory)
         sender: envelope.sender,
         received: 0,
     };
-    plan(facts, &mail, routed, Decode { bytes: decode, text: decode_text })
+    plan(facts, &mail, routed, DECODE)
 }
 
 pub fn plans(mails: &Mails) -> Vec<Plan> {

@@ -9,4 +9,6 @@ pub mod names;
 
 pub mod import;
 
+pub mod calendar;
+
 pub mod store;

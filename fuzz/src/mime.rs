@@ -7,7 +7,7 @@ use std::sync::LazyLock;
 use mailmill::directory::Directory;
 use mailmill::model::item::{Attachment, Item};
 use mailmill::model::list::{ItemId, Kind, List, ListId};
-use mailmill::model::mail::{BlobHash, ClaimId, Envelope, Mail, MailId, Part};
+use mailmill::model::mail::{BlobHash, ClaimId, Envelope, Mail, MailId};
 use mailmill::model::outcome::{End, Reason};
 use mailmill::model::plan::{Plan, Routed};
 use mailmill::model::settings::{Folders, ListSettings, Senders, Size};
@@ -15,18 +15,24 @@ use mailmill::pipeline::commit::GroupBuilder;
 use mailmill::pipeline::parse::{Bounds, Parser, decode, decode_text};
 use mailmill::pipeline::plan::{Decode, Facts, plan};
 use mailmill::pipeline::{envelope, route};
-use mailmill::store::{ListStore, MemoryStore, verify};
+use mailmill::store::{Counter, ListStore, MemoryStore, Write, verify};
 use sha2::{Digest, Sha256};
 
 /// The defaults of `[limits]`.
 static PARSER: LazyLock<Parser> = LazyLock::new(|| Parser::new(Bounds { depth: 64, parts: 1000 }));
 
-/// One list that keeps everything, a library for each choice of folder, and one that takes hardly anything.
+const DECODE: Decode = Decode { bytes: decode, text: decode_text };
+
+/// Announcements that keep everything, and a list that takes hardly anything.
+const EVERYTHING: ListId = ListId(1);
+const LITTLE: ListId = ListId(4);
+
+/// A list of each kind, and a library for each choice of folder.
 fn lists() -> Vec<List> {
     let open = |id: u32| ListSettings { address: format!("l{id}"), senders: Senders::Any, ..ListSettings::default() };
     let list = |id: u32, kind, settings| List { id: ListId(id), name: format!("L{id}"), kind, settings };
     vec![
-        list(1, Kind::Announcements, ListSettings { save_original: true, ..open(1) }),
+        list(1, Kind::Announcements, ListSettings { save_original: true, save_meetings: true, ..open(1) }),
         list(2, Kind::DocumentLibrary, ListSettings { folders: Folders::Subject, save_original: true, ..open(2) }),
         list(3, Kind::DocumentLibrary, ListSettings { folders: Folders::Sender, overwrite: true, ..open(3) }),
         list(
@@ -42,6 +48,11 @@ fn lists() -> Vec<List> {
                 ..open(4)
             },
         ),
+        list(5, Kind::Calendar, ListSettings { mail_as_event: true, save_original: true, ..open(5) }),
+        list(6, Kind::DiscussionBoard, open(6)),
+        list(7, Kind::PictureLibrary, open(7)),
+        list(8, Kind::FormLibrary, ListSettings { folders: Folders::Sender, ..open(8) }),
+        list(9, Kind::Calendar, open(9)),
     ]
 }
 
@@ -60,11 +71,12 @@ pub fn check(file: &[u8]) {
     };
     assert_mail(original, &mail);
     assert_routed(found.as_ref(), &mail, file.len());
-    let planned = plan_of(file, found.as_ref(), &mail);
-    let again = PARSER.parse(original).map(|mail| plan_of(file, found.as_ref(), &mail));
+    let planned = plan_of(file, MailId::of(file), found.as_ref(), &mail);
+    let again = PARSER.parse(original).map(|mail| plan_of(file, MailId::of(file), found.as_ref(), &mail));
     assert!(again.as_ref() == Ok(&planned), "the same bytes make the same plan");
     assert_plan(file, original, &mail, &planned);
-    assert_committed(original, &mail, planned);
+    let like_it = plan_of(file, MailId::of(b"another mail with the same content"), found.as_ref(), &mail);
+    assert_committed(original, &mail, &planned, &like_it);
 }
 
 /// What a parser may say of any bytes: it borrows from them, no two parts overlap, and no text is out of proportion.
@@ -74,15 +86,17 @@ fn assert_mail(original: &[u8], mail: &Mail<'_>) {
         start.checked_add(part.len()).is_some_and(|end| end <= original.len()).then_some(start)
     };
     assert!(std::ptr::eq(mail.original, original), "the original is the mail that was parsed");
-    assert_eq!(within(mail.header_block), Some(0), "the header block is the start of the mail");
+    assert!(mail.header_block.is_empty() || within(mail.header_block).is_some(), "the header block is of the mail");
     let mut spans: Vec<(usize, usize)> = Vec::new();
-    for part in mail.parts.iter().filter(|part| !part.raw.is_empty()) {
+    let parts = || mail.parts.iter().chain(&mail.calendars);
+    for part in parts().filter(|part| !part.raw.is_empty()) {
         let start = within(part.raw).expect("a part lies in its mail");
         spans.push((start, start + part.raw.len()));
     }
     spans.sort_unstable();
     assert!(spans.windows(2).all(|pair| pair[0].1 <= pair[1].0), "two parts overlap: {spans:?}");
-    for part in &mail.parts {
+    for part in parts() {
+        assert!(decode_text(part).len() <= 3 * part.raw.len() + 16, "a text grows beyond its charset: {part:?}");
         assert!(decode(part).len() <= part.raw.len(), "decoding makes a part larger: {part:?}");
         assert!(part.content_type.contains('/'), "a type has a subtype: {:?}", part.content_type);
     }
@@ -91,7 +105,8 @@ fn assert_mail(original: &[u8], mail: &Mail<'_>) {
     for body in [&mail.body_text, &mail.body_html].into_iter().flatten() {
         assert!(body.len() <= most, "a body of {} bytes from a mail of {}", body.len(), original.len());
     }
-    let fields = [&mail.subject, &mail.message_id, &mail.in_reply_to].into_iter().flatten();
+    let fields = [&mail.subject, &mail.message_id, &mail.in_reply_to, &mail.thread_index, &mail.thread_topic];
+    let fields = fields.into_iter().flatten();
     let lists = mail.to.iter().chain(&mail.cc).chain(&mail.references);
     let from = mail.from.iter().flat_map(|from| [from.address.len(), from.name.as_ref().map_or(0, String::len)]);
     let header: usize = fields.chain(lists).map(String::len).chain(from).sum();
@@ -116,7 +131,7 @@ fn assert_routed(found: Option<&Envelope>, mail: &Mail<'_>, size: usize) {
 }
 
 /// The plan for all lists, whatever they allow: an import.
-fn plan_of(file: &[u8], found: Option<&Envelope>, mail: &Mail<'_>) -> Plan {
+fn plan_of(file: &[u8], mail_id: MailId, found: Option<&Envelope>, mail: &Mail<'_>) -> Plan {
     let envelope = found.cloned().unwrap_or_default();
     let mut routed = Routed::default();
     for list in DIRECTORY.all() {
@@ -126,11 +141,17 @@ fn plan_of(file: &[u8], found: Option<&Envelope>, mail: &Mail<'_>) -> Plan {
         claim: ClaimId { batch: 1, number: 1 },
         source: "x.eml".to_owned(),
         size: file.len() as u64,
-        mail_id: MailId::of(file),
+        mail_id,
         sender: route::sender_of(&envelope, mail).to_owned(),
         received: 0,
     };
-    plan(facts, mail, routed, Decode { bytes: decode, text: decode_text })
+    plan(facts, mail, routed, DECODE)
+}
+
+/// Leaves attachments out.
+fn is_choosy(list: ListId) -> bool {
+    let kind = DIRECTORY.list(list).expect("one of ours").kind;
+    list == LITTLE || matches!(kind, Kind::PictureLibrary | Kind::FormLibrary)
 }
 
 fn assert_plan(file: &[u8], original: &[u8], mail: &Mail<'_>, plan: &Plan) {
@@ -145,8 +166,9 @@ fn assert_plan(file: &[u8], original: &[u8], mail: &Mail<'_>, plan: &Plan) {
         let item = delivery.item.as_deref().expect("a new item");
         let size: u64 = item.attachments.iter().map(|file| file.size).sum();
         assert!(size <= original.len() as u64, "attachments of {size} bytes from a mail of {}", original.len());
-        if delivery.list != ListId(4) {
-            assert_eq!(item.attachments.len(), mail.parts.len(), "no part is left out");
+        let kept = if delivery.list == EVERYTHING { mail.parts.len() + mail.calendars.len() } else { mail.parts.len() };
+        if !is_choosy(delivery.list) {
+            assert_eq!(item.attachments.len(), kept, "no part is left out");
         }
         let names: HashSet<String> =
             item.attachments.iter().map(|file| mailmill::model::names::fold(&file.name)).collect();
@@ -165,40 +187,47 @@ fn assert_plan(file: &[u8], original: &[u8], mail: &Mail<'_>, plan: &Plan) {
     assert!(plan.weight() <= most, "a plan of {} bytes from a file of {}", plan.weight(), file.len());
 }
 
-/// Delivered once, a duplicate after that, and in the store byte for byte.
-fn assert_committed(original: &[u8], mail: &Mail<'_>, planned: Plan) {
+/// Delivered once, a duplicate after that, and in the store byte for byte; and so is another mail with the same content.
+fn assert_committed(original: &[u8], mail: &Mail<'_>, planned: &Plan, like_it: &Plan) {
     let store = MemoryStore::default();
+    let lists = lists().into_iter().map(|list| Write::List(Box::new(list)));
+    let counters = [Write::Counter(Counter::Batch, 2), Write::Counter(Counter::List, 10)];
+    store.commit(lists.chain(counters).collect::<Vec<_>>().into()).expect("memory does not fail");
+    // The third time it is what a crash before settling leaves: the ledger knows it under its own claim.
     for (number, end) in [(1, End::Delivered), (2, End::Duplicate), (1, End::Delivered)] {
-        // The third time it is what a crash before settling leaves: the ledger knows it under its own claim.
-        let claim = ClaimId { batch: 1, number };
-        let mut builder = GroupBuilder::new(&store, 0);
-        builder.add(Plan { claim, ..planned.clone() }, &DIRECTORY).expect("memory does not fail");
-        let (group, decided) = builder.finish();
-        assert_eq!(decided[0].end, end);
-        assert_eq!(
-            decided[0].items,
-            if store.items(ListId(1), ItemId(0), 1).expect("memory").is_empty() { 4 } else { 0 }
-        );
-        let receipts = store.commit(group).expect("memory does not fail");
-        assert_eq!(receipts.len(), 1);
+        commit(&store, planned, number, end);
     }
     for list in DIRECTORY.all() {
-        let items = store.items(list.id, ItemId(0), 9).expect("memory does not fail");
-        assert_eq!(items.len(), 1, "one mail, one item in list {}", list.name);
-        for (_, item) in items {
-            assert_item(&store, list, &item, original, &mail.parts);
+        let items = store.items(list.id, ItemId(0), usize::MAX).expect("memory does not fail");
+        assert!(items.len() == 1 || list.kind == Kind::Calendar && !items.is_empty(), "one mail, one item in {list:?}");
+        for (id, item) in items.iter().take(1) {
+            assert_eq!(*id, ItemId(1));
+            assert_item(&store, list, item, original, mail);
         }
     }
-    let lists = lists().into_iter().map(|list| mailmill::store::Write::List(Box::new(list))).collect::<Vec<_>>();
-    store.commit(lists.into()).expect("memory does not fail");
+    for (number, end) in [(3, End::Delivered), (4, End::Duplicate)] {
+        commit(&store, like_it, number, end);
+    }
     let (report, garbage) = verify(&store).expect("memory does not fail");
     assert!(report.sound && garbage.is_empty(), "{:?}", report.errors);
 }
 
-fn assert_item(store: &MemoryStore, list: &List, item: &Item, original: &[u8], parts: &[Part<'_>]) {
+fn commit(store: &MemoryStore, plan: &Plan, number: u64, end: End) {
+    let claim = ClaimId { batch: 1, number };
+    let mut builder = GroupBuilder::new(store, 0);
+    builder.add(Plan { claim, ..plan.clone() }, &DIRECTORY).expect("memory does not fail");
+    let (group, decided) = builder.finish();
+    assert_eq!(decided[0].end, end);
+    assert_eq!(decided[0].landed.len(), plan.deliveries.len());
+    assert!(end == End::Delivered || decided[0].items == 0, "a duplicate makes no item");
+    let receipts = store.commit(group).expect("memory does not fail");
+    assert_eq!(receipts.len(), 1);
+}
+
+fn assert_item(store: &MemoryStore, list: &List, item: &Item, original: &[u8], mail: &Mail<'_>) {
     let bytes = |file: &Attachment| store.blob(file.blob).expect("memory does not fail").expect("its bytes are there");
-    if list.id != ListId(4) {
-        for (file, part) in item.attachments.iter().zip(parts) {
+    if !is_choosy(list.id) {
+        for (file, part) in item.attachments.iter().zip(mail.parts.iter().chain(&mail.calendars)) {
             assert!(bytes(file) == *decode(part), "an attachment is the part that it was");
             assert_eq!(file.original_name, part.name);
         }

@@ -15,7 +15,7 @@ use mailmill::model::outcome::{End, Reason};
 use mailmill::model::plan::{Blob, Decided, Delivery, Failure, Plan};
 use mailmill::model::settings::ListSettings;
 use mailmill::pipeline::commit::GroupBuilder;
-use mailmill::store::{ListStore, MemoryStore, Receipt, verify};
+use mailmill::store::{Counter, ListStore, MemoryStore, Receipt, Write, verify};
 
 #[derive(Arbitrary, Debug)]
 pub enum Action {
@@ -70,6 +70,8 @@ pub fn check(actions: Vec<Action>) {
     let writer = Mutex::new(());
     let lists = Lists { store: &store, current: &current, writer: &writer, accepted_domains: &[], address_prefix: "" };
     let mut model = Model::default();
+    // The batch that the claims below carry.
+    store.commit(vec![Write::Counter(Counter::Batch, 2)].into()).expect("memory does not fail");
     for action in actions {
         match action {
             Action::Commit(letters) => commit(&store, &current, &mut model, &letters),
@@ -257,7 +259,12 @@ fn plan(letter: &Letter, model: &Model) -> Plan {
             recipients: vec![format!("l{}@l.example", wish.list % LISTS)],
             item: Some(Box::new(item)),
             library_folder: wish.library.then(|| pick(&FOLDERS, wish.folder).to_owned()),
+            allowed_by: String::new(),
             overwrite: wish.overwrite,
+            updates: Vec::new(),
+            thread: None,
+            topic_days: 0,
+            webhook: None,
         });
     }
     plan
@@ -309,5 +316,7 @@ fn item(number: u8, wish: &Wish, blobs: &mut Vec<Blob>) -> Item {
         defects: Vec::new(),
         attachments,
         original: wish.original.then(|| attachment(0, number)),
+        updates: Vec::new(),
+        series: None,
     }
 }

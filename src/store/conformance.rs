@@ -6,12 +6,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use tempfile::TempDir;
 
-use super::{Counter, Group, ListStore, MemoryStore, Write};
-use crate::model::item::{Attachment, BlobEntry, FileVersion, Item, JournalEntry, LedgerEntry, LibraryFile};
+use super::{Counter, Group, ListStore, MemoryStore, TopicEntry, TopicQuery, Write};
+use crate::model::item::{
+    Attachment, BlobEntry, Discussion, FileVersion, Item, JournalEntry, LedgerEntry, LibraryFile, OutboxEntry,
+};
 use crate::model::list::{ItemId, Kind, List, ListId};
 use crate::model::mail::{BlobHash, ClaimId, MailId};
 use crate::model::outcome::Sheet;
 use crate::model::settings::ListSettings;
+use crate::model::thread::{Facts, Header, Key};
 
 /// A new store, and the folder that goes away with it. The store is dropped first.
 struct Made {
@@ -59,6 +62,11 @@ suite! {
     the_ledger_answers_for_one_mail_and_one_list
     the_journal_of_a_mail_comes_in_the_order_of_its_numbers
     mails_are_found_by_their_message_id_once_each
+    discussions_their_members_and_their_keys_belong_to_one_list
+    mails_of_a_topic_come_by_their_time_from_either_side
+    an_event_is_found_by_its_uid_in_its_own_calendar
+    the_outbox_comes_in_pages_in_order_until_an_entry_is_dropped
+    what_is_dropped_of_a_list_leaves_the_other_lists
     sheets_come_newest_first
     the_later_write_of_a_group_wins
     there_is_one_receipt_for_each_claim
@@ -68,8 +76,14 @@ suite! {
 
 fn a_new_store_is_empty_and_its_counters_start_at_1(make: Make) {
     let made = make();
-    let empty = Contents { counters: vec![1; COUNTERS.len()], ..Contents::default() };
-    assert_eq!(Contents::of(&*made.store), empty);
+    let contents = Contents::of(&*made.store);
+    let nothing = LISTS.map(|list| Threads::of(&MemoryStore::default(), ListId(list))).into_iter().collect();
+    let empty = Contents { counters: vec![1; COUNTERS.len()], threads: nothing, ..Contents::default() };
+    assert_eq!(contents, empty);
+    let [threads, ..] = contents.threads.as_slice() else { panic!("a list") };
+    assert!(threads.discussions.iter().all(|(_, discussion, members)| discussion.is_none() && members.is_empty()));
+    assert!(threads.of_items.iter().chain(&threads.keys).all(Option::is_none));
+    assert!(threads.topics.iter().all(Vec::is_empty) && threads.events.iter().all(Option::is_none));
     assert_eq!(made.store.counter(Counter::Item(ListId(u32::MAX))).unwrap(), 1);
 }
 
@@ -192,6 +206,112 @@ fn dropping_files_takes_those_of_its_own_group_that_were_written_before_it(make:
     commit(&made, vec![write_file(1, &old)]);
     commit(&made, vec![write_file(1, &before), Write::DropFiles(ListId(1)), write_file(1, &after)]);
     assert_eq!(made.store.files(ListId(1)).unwrap(), [after]);
+}
+
+fn what_is_dropped_of_a_list_leaves_the_other_lists(make: Make) {
+    let made = make();
+    for list in LISTS {
+        commit(&made, some_of_threads(list));
+    }
+    for dropped in [1, 256, u32::MAX] {
+        // What the same group writes first is dropped too, and what it writes later stays.
+        let mut writes = some_of_threads(dropped);
+        writes.extend([Write::DropThreads(ListId(dropped)), Write::DropEvents(ListId(dropped))]);
+        writes.push(Write::Event(ListId(dropped), "later".to_owned(), ItemId(9)));
+        commit(&made, writes);
+    }
+    for list in LISTS {
+        let gone = [1, 256, u32::MAX].contains(&list);
+        let expected = MemoryStore::default();
+        if !gone {
+            expected.commit(some_of_threads(list).into()).unwrap();
+        }
+        assert_eq!(Threads::of(&*made.store, ListId(list)), Threads::of(&expected, ListId(list)), "list {list}");
+        assert_eq!(made.store.event(ListId(list), "later").unwrap(), gone.then_some(ItemId(9)));
+    }
+}
+
+fn discussions_their_members_and_their_keys_belong_to_one_list(make: Make) {
+    let made = make();
+    let (list, other) = (ListId(1), ListId(256));
+    let joined = Discussion { moved_to: Some(300), absorbed: vec![1, u64::MAX], size: 3 };
+    let members: Vec<_> = [1, 2, 255, 256, 65_536].map(|item| facts(item, &format!("{item}@x"))).to_vec();
+    let mut writes = vec![Write::Discussion(list, 255, Box::new(joined.clone()))];
+    writes.extend(members.iter().rev().map(|facts| Write::Member(list, 255, Box::new(facts.clone()))));
+    writes.extend([write_member(list, 256, 7), write_member(list, 254, 8), write_member(other, 255, 9)]);
+    writes.extend([Write::ThreadKey(list, key("a@x"), 255), Write::ThreadKey(other, key("a@x"), 1)]);
+    commit(&made, writes);
+    let store = &made.store;
+    assert_eq!(store.discussion(list, 255).unwrap(), Some(joined));
+    assert_eq!((store.discussion(list, 256).unwrap(), store.discussion(other, 255).unwrap()), (None, None));
+    assert_eq!(store.members(list, 255).unwrap(), members);
+    assert_eq!(store.members(other, 255).unwrap(), [facts(9, "9@x")]);
+    assert_eq!(store.members(list, 1).unwrap(), []);
+    assert_eq!(store.discussion_of(list, ItemId(256)).unwrap(), Some(255));
+    assert_eq!(store.discussion_of(other, ItemId(9)).unwrap(), Some(255));
+    assert_eq!(store.discussion_of(other, ItemId(256)).unwrap(), None);
+    assert_eq!(store.thread_key(list, key("a@x")).unwrap(), Some(255));
+    assert_eq!(store.thread_key(other, key("a@x")).unwrap(), Some(1));
+    assert_eq!(store.thread_key(list, key("A@x")).unwrap(), None);
+}
+
+/// Times whose bytes sort wrongly unless their sign is turned.
+const TIMES: [i64; 7] = [i64::MIN, -256, -1, 0, 1, 256, i64::MAX];
+
+fn mails_of_a_topic_come_by_their_time_from_either_side(make: Make) {
+    let made = make();
+    let entry = |time, item| TopicEntry { time, item: ItemId(item), discussion: item * 10 };
+    for list in [1, 256] {
+        let of = |topic, by_topic, entry| Write::Topic(ListId(list), key(topic), by_topic, entry);
+        let mut writes: Vec<_> = TIMES.iter().rev().map(|time| of("a@x", true, entry(*time, 1))).collect();
+        // Two at one time, and what lies beside in the order of keys: another topic, the same one without `by_topic`.
+        writes.extend([of("a@x", true, entry(0, 2)), of("a@x", false, entry(0, 3)), of("b@x", true, entry(0, 4))]);
+        commit(&made, writes);
+    }
+    let asked = |by_topic, from, to, latest_first, limit| -> Vec<(i64, u64)> {
+        let query = TopicQuery { topic: key("a@x"), by_topic, from, to, latest_first };
+        let found = made.store.topics(ListId(1), query, limit).unwrap();
+        assert!(found.iter().all(|found| *found == entry(found.time, found.item.0)));
+        found.iter().map(|found| (found.time, found.item.0)).collect()
+    };
+    let all = [(i64::MIN, 1), (-256, 1), (-1, 1), (0, 1), (0, 2), (1, 1), (256, 1), (i64::MAX, 1)];
+    let reversed: Vec<_> = all.iter().rev().copied().collect();
+    assert_eq!(asked(true, i64::MIN, i64::MAX, false, usize::MAX), all);
+    assert_eq!(asked(true, i64::MIN, i64::MAX, true, usize::MAX), reversed);
+    assert_eq!(asked(true, -1, 0, false, 9), [(-1, 1), (0, 1), (0, 2)], "both ends are included");
+    assert_eq!(asked(true, -1, 0, true, 2), [(0, 2), (0, 1)]);
+    assert_eq!(asked(true, 2, 255, true, 1), []);
+    assert_eq!(asked(true, i64::MIN, -257, true, 1), [(i64::MIN, 1)]);
+    assert_eq!(asked(true, 257, i64::MAX, false, 1), [(i64::MAX, 1)]);
+    assert_eq!(asked(true, 1, 0, false, 9), [], "a window that ends before it starts");
+    assert_eq!(asked(true, 0, 1, false, 0), []);
+    assert_eq!(asked(false, i64::MIN, i64::MAX, true, 9), [(0, 3)]);
+}
+
+fn an_event_is_found_by_its_uid_in_its_own_calendar(make: Make) {
+    let made = make();
+    let say = |list, uid: &str, item| Write::Event(ListId(list), uid.to_owned(), ItemId(item));
+    commit(&made, vec![say(1, "u", 1), say(1, "U", 2), say(256, "u", 3), say(1, "", 4)]);
+    commit(&made, vec![say(1, "U", 5)]);
+    let found = |list, uid| made.store.event(ListId(list), uid).unwrap().map(|item| item.0);
+    assert_eq!([found(1, "u"), found(1, "U"), found(1, ""), found(256, "u")], [Some(1), Some(5), Some(4), Some(3)]);
+    assert_eq!([found(256, "U"), found(2, "u"), found(1, "v")], [None; 3]);
+}
+
+fn the_outbox_comes_in_pages_in_order_until_an_entry_is_dropped(make: Make) {
+    let made = make();
+    let ids = [1, 2, 255, 256, 65_536, u64::MAX];
+    commit(&made, ids.iter().rev().map(|id| Write::Outbox(*id, Box::new(outbox(*id)))).collect());
+    let page = |after, limit| -> Vec<u64> {
+        let entries = made.store.outbox(after, limit).unwrap();
+        assert!(entries.iter().all(|(id, entry)| *entry == outbox(*id)));
+        entries.iter().map(|(id, _)| *id).collect()
+    };
+    assert_eq!(page(0, usize::MAX), ids);
+    assert_eq!(page(2, 2), [255, 256]);
+    assert_eq!((page(0, 0).len(), page(u64::MAX, 9).len()), (0, 0));
+    commit(&made, vec![Write::DropOutbox(255), Write::DropOutbox(3)]);
+    assert_eq!(page(2, 2), [256, 65_536]);
 }
 
 fn a_blob_is_found_through_the_index_alone(make: Make) {
@@ -534,7 +654,10 @@ mod model {
     }
 
     fn any_write() -> impl Strategy<Value = Write> {
-        let item_id = || select(&[1, 2, 255, 256, u64::MAX][..]);
+        let item_id = || select(&ITEM_IDS[..]);
+        let discussion_id = || select(&DISCUSSIONS[..]);
+        let uid = || select(&MESSAGE_IDS[..]);
+        let thread_key = || select(&MESSAGE_IDS[1..]).prop_map(key);
         let blob_id = || select(&[1, 2, 255, 256][..]);
         let entry = (blob_id(), any::<u64>(), any::<u64>()).prop_map(|(id, length, references)| BlobEntry {
             id,
@@ -556,6 +679,21 @@ mod model {
             (any_mail(), any_list(), any::<u64>()).prop_map(|(mail, list, n)| Write::Ledger(mail, list, ledger(n))),
             (any_mail(), any::<u64>(), ".{0,3}").prop_map(|(mail, number, word)| write_journal(mail, number, &word)),
             (select(&MESSAGE_IDS[..]), any_mail()).prop_map(|(id, mail)| Write::MessageId(id.to_owned(), mail)),
+            (any_list(), discussion_id(), any::<Option<u64>>(), any::<u64>()).prop_map(|(list, id, moved_to, size)| {
+                Write::Discussion(list, id, Box::new(Discussion { moved_to, absorbed: vec![size], size }))
+            }),
+            (any_list(), discussion_id(), item_id()).prop_map(|(list, id, item)| write_member(list, id, item)),
+            (any_list(), thread_key(), discussion_id()).prop_map(|(list, key, id)| Write::ThreadKey(list, key, id)),
+            (any_list(), thread_key(), any::<bool>(), select(&TIMES[..]), item_id(), discussion_id()).prop_map(
+                |(list, topic, by_topic, time, item, discussion)| {
+                    Write::Topic(list, topic, by_topic, TopicEntry { time, item: ItemId(item), discussion })
+                }
+            ),
+            any_list().prop_map(Write::DropThreads),
+            (any_list(), uid(), item_id()).prop_map(|(list, uid, id)| Write::Event(list, uid.to_owned(), ItemId(id))),
+            any_list().prop_map(Write::DropEvents),
+            (item_id(), any::<u64>()).prop_map(|(id, n)| Write::Outbox(id, Box::new(outbox(n)))),
+            item_id().prop_map(Write::DropOutbox),
             (1_u64..300, any::<u64>())
                 .prop_map(|(batch, found)| Write::Sheet(Box::new(Sheet { found, ..sheet(batch) }))),
         ]
@@ -591,10 +729,48 @@ struct Contents {
     ledger: Vec<(MailId, ListId, LedgerEntry)>,
     journal: Vec<(MailId, JournalEntry)>,
     message_ids: Vec<(&'static str, MailId)>,
+    threads: Vec<Threads>,
+    outbox: Vec<(u64, OutboxEntry)>,
     sheets: Vec<Sheet>,
 }
 
-const COUNTERS: [Counter; 7] = [
+/// What lies in the threads and events of one list.
+#[derive(Debug, Default, PartialEq)]
+struct Threads {
+    discussions: Vec<(u64, Option<Discussion>, Vec<Facts>)>,
+    of_items: Vec<Option<u64>>,
+    keys: Vec<Option<u64>>,
+    topics: Vec<Vec<TopicEntry>>,
+    events: Vec<Option<ItemId>>,
+}
+
+impl Threads {
+    fn of(store: &dyn ListStore, list: ListId) -> Self {
+        let discussions =
+            DISCUSSIONS.iter().map(|id| (*id, store.discussion(list, *id).unwrap(), store.members(list, *id).unwrap()));
+        let queries = MESSAGE_IDS.iter().skip(1).flat_map(|topic| {
+            let all =
+                TopicQuery { topic: key(topic), by_topic: true, from: i64::MIN, to: i64::MAX, latest_first: false };
+            let some = TopicQuery { from: -256, to: 1, ..all };
+            [all, some]
+                .into_iter()
+                .flat_map(|query| [query, TopicQuery { by_topic: false, latest_first: true, ..query }])
+        });
+        Self {
+            discussions: discussions.collect(),
+            of_items: ITEM_IDS.iter().map(|item| store.discussion_of(list, ItemId(*item)).unwrap()).collect(),
+            keys: MESSAGE_IDS.iter().skip(1).map(|id| store.thread_key(list, key(id)).unwrap()).collect(),
+            topics: queries
+                .flat_map(|query| [1, usize::MAX].map(|limit| store.topics(list, query, limit).unwrap()))
+                .collect(),
+            events: MESSAGE_IDS.iter().map(|uid| store.event(list, uid).unwrap()).collect(),
+        }
+    }
+}
+
+const DISCUSSIONS: [u64; 4] = [1, 255, 256, u64::MAX];
+const ITEM_IDS: [u64; 5] = [1, 2, 255, 256, u64::MAX];
+const COUNTERS: [Counter; 10] = [
     Counter::Batch,
     Counter::List,
     Counter::Blob,
@@ -602,15 +778,20 @@ const COUNTERS: [Counter; 7] = [
     Counter::Item(ListId(1)),
     Counter::Item(ListId(256)),
     Counter::Item(ListId(0x0100_0000)),
+    Counter::Outbox,
+    Counter::Discussion(ListId(1)),
+    Counter::Discussion(ListId(256)),
 ];
 const MAILS: u64 = 5;
-const MESSAGE_IDS: [&str; 4] = ["", "a@x", "A@x", "b"];
+const MESSAGE_IDS: [&str; 4] = ["", "a@x", "A@x", "b@x"];
 
 impl Contents {
     fn of(store: &dyn ListStore) -> Self {
         let mut contents = Self { lists: store.lists().unwrap(), ..Self::default() };
         contents.counters = COUNTERS.iter().map(|counter| store.counter(*counter).unwrap()).collect();
         contents.sheets = store.sheets(usize::MAX).unwrap();
+        contents.outbox = store.outbox(0, usize::MAX).unwrap();
+        contents.threads = LISTS.iter().map(|list| Threads::of(store, ListId(*list))).collect();
         for list in LISTS.map(ListId) {
             // In small pages, so that their edges are tried too.
             let mut after = ItemId(0);
@@ -693,9 +874,55 @@ fn some_of_everything(n: u64) -> Vec<Write> {
         Write::BlobEntry(hash, BlobEntry { id: n, length: 6_000, references: 1 }),
         write_journal(mail(n), n, "duplicate"),
         Write::MessageId("a@x".to_owned(), mail(n)),
+        Write::Outbox(n, Box::new(outbox(n))),
+        Write::Event(ListId(list_id), "a@x".to_owned(), ItemId(n)),
+        write_member(ListId(list_id), 255, n),
         Write::Sheet(Box::new(sheet(n))),
         Write::Counter(Counter::Batch, n + 1),
     ]
+}
+
+fn some_of_threads(list: u32) -> Vec<Write> {
+    let list = ListId(list);
+    vec![
+        Write::Discussion(list, 1, Box::new(Discussion { size: 2, ..Discussion::default() })),
+        Write::Discussion(list, u64::MAX, Box::new(Discussion { moved_to: Some(1), ..Discussion::default() })),
+        write_member(list, 1, 1),
+        write_member(list, u64::MAX, 2),
+        Write::ThreadKey(list, key("a@x"), 1),
+        Write::ThreadKey(list, key("b@x"), u64::MAX),
+        Write::Topic(list, key("a@x"), true, TopicEntry { time: -1, item: ItemId(1), discussion: 1 }),
+        Write::Topic(list, key("b@x"), false, TopicEntry { time: 1, item: ItemId(2), discussion: u64::MAX }),
+        Write::Event(list, "a@x".to_owned(), ItemId(1)),
+        Write::Event(list, "A@x".to_owned(), ItemId(2)),
+        Write::Event(list, "b@x".to_owned(), ItemId(3)),
+    ]
+}
+
+fn key(id: &str) -> Key {
+    Key::of_id(id).unwrap()
+}
+
+fn facts(item: u64, id: &str) -> Facts {
+    let header = Header { message_id: Some(id), date: Some(-1), subject: Some("Re: x"), ..Header::default() };
+    Facts::of(ItemId(item), mail(item), &header, 0)
+}
+
+fn write_member(list: ListId, discussion: u64, item: u64) -> Write {
+    Write::Member(list, discussion, Box::new(facts(item, &format!("{item}@x"))))
+}
+
+fn outbox(n: u64) -> OutboxEntry {
+    OutboxEntry {
+        list: ListId(1),
+        item: ItemId(n),
+        url: "https://hook.example/".to_owned(),
+        attempts: 3,
+        next: -1,
+        created: 0,
+        mail: mail(n),
+        claim: ClaimId { batch: 1, number: n },
+    }
 }
 
 fn commit(made: &Made, writes: Vec<Write>) {

@@ -152,11 +152,16 @@ pub fn bad_key(family: &'static str) -> StoreError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::calendar::Series;
+    use crate::calendar::{
+        Attendee, Event, Instance, Participation, Person, Proposal, Reply, Revision, Role, Series, Span, Stamp, Status,
+        Step, When, Yearly, ZoneRules,
+    };
     use crate::model::item::{Attachment, BlobEntry, FileVersion, Item, JournalEntry, LedgerEntry, LibraryFile};
+    use crate::model::item::{Discussion, OutboxEntry};
     use crate::model::list::{Kind, List};
     use crate::model::mail::{ClaimId, Mailbox};
     use crate::model::settings::{Folders, Inline, ListSettings, Senders, Size};
+    use crate::model::thread::{Facts, Header};
 
     /// Stores with these bytes are out there. Whoever has to change one of them makes a new format: raise [`FORMAT`], and teach
     /// `RocksStore::open` to read the old one.
@@ -211,15 +216,23 @@ mod tests {
             &message_id("a@b.example", mail()),
             "22f782aa5ceabc3d050ec7c17693f90faaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
         );
+        assert_frozen("event", &event(list_id, "u@x"), "01020304e2cd076ba80a2f306781ae40e079ef96");
+        assert_frozen(
+            "thread",
+            &thread(list_id, b'm', &[&1_u64.to_be_bytes(), &2_u64.to_be_bytes()]),
+            "010203046d00000000000000010000000000000002",
+        );
+        assert_frozen(
+            "time",
+            &[time(i64::MIN), time(-1), time(0), time(i64::MAX)].concat(),
+            "00000000000000007fffffffffffffff8000000000000000ffffffffffffffff",
+        );
+        assert_frozen("Counter::Outbox", &counter(Counter::Outbox), "06");
+        assert_frozen("Counter::Discussion", &counter(Counter::Discussion(list_id)), "0701020304");
         assert_frozen("Counter::Batch", &counter(Counter::Batch), "01");
         assert_frozen("Counter::List", &counter(Counter::List), "02");
         assert_frozen("Counter::Blob", &counter(Counter::Blob), "03");
         assert_frozen("Counter::Journal", &counter(Counter::Journal), "05");
-        assert_frozen("Counter::Outbox", &counter(Counter::Outbox), "06");
-        assert_frozen("Counter::Discussion", &counter(Counter::Discussion(list_id)), "0701020304");
-        assert_frozen("event", &event(list_id, "u")[..4], "01020304");
-        assert_frozen("thread", &thread(list_id, b't', &[&[1, 2], &time(-1)]), "010203047401027fffffffffffffff");
-        assert_eq!(read_time(&time(-5)), Some(-5));
         assert_frozen("Counter::Item", &counter(Counter::Item(list_id)), "0401020304");
     }
 
@@ -229,6 +242,9 @@ mod tests {
         assert_eq!(read_u64(&7_u64.to_be_bytes()), Some(7));
         assert_eq!(read_mail(mail().as_bytes()), Some(mail()));
         assert_eq!(read_blob_hash(&[3; 32]), Some(BlobHash::from_bytes([3; 32])));
+        for moment in [i64::MIN, -1, 0, 1, i64::MAX] {
+            assert_eq!(read_time(&time(moment)), Some(moment));
+        }
         assert_eq!((read_u32(&[0; 5]), read_u64(&[0; 7])), (None, None));
         assert_eq!((read_mail(&[0; 31]), read_blob_hash(&[0; 33])), (None, None));
     }
@@ -254,14 +270,14 @@ mod tests {
             inline: Inline::Skip,
             topic_days: 30,
             mail_as_event: true,
-            before: vec!["/bin/check".to_owned(), "-s".to_owned()],
-            after: Vec::new(),
-            webhook: "http://a.example".to_owned(),
+            before: vec!["/bin/ask".to_owned(), "-x".to_owned()],
+            after: vec!["/bin/tell".to_owned()],
+            webhook: "https://hook.example/".to_owned(),
         };
         let record = List { id: ListId(256), name: "News".to_owned(), kind: Kind::DocumentLibrary, settings };
         assert_record(
             &record,
-            "0184190100644e6577730095f5646e657773816b6e406c2e6578616d706c65f402f5f4f500816a40612e6578616d706c65816b6f40612e6578616d706c65f41a0190000000816365786501181ef5826a2f62696e2f636865636b622d738070687474703a2f2f612e6578616d706c65",
+            "0184190100644e6577730095f5646e657773816b6e406c2e6578616d706c65f402f5f4f500816a40612e6578616d706c65816b6f40612e6578616d706c65f41a0190000000816365786501181ef582682f62696e2f61736b622d7881692f62696e2f74656c6c7568747470733a2f2f686f6f6b2e6578616d706c652f",
         );
     }
 
@@ -272,6 +288,8 @@ mod tests {
         let folders: Vec<u8> = [Folders::Root, Folders::Sender, Folders::Subject].iter().flat_map(encode).collect();
         assert_frozen("Folders", &folders, "010001010102");
         let senders: Vec<u8> = [Senders::Any, Senders::Members].iter().flat_map(encode).collect();
+        let inline: Vec<u8> = [Inline::Keep, Inline::Skip].iter().flat_map(encode).collect();
+        assert_frozen("Inline", &inline, "01000101");
         assert_frozen("Senders", &senders, "01000101");
     }
 
@@ -321,7 +339,7 @@ mod tests {
         };
         assert_record(
             &record,
-            "019565782e656d6c674772c3bcc39f658263416e6e6d616e6e40612e6578616d706c6560816b74406c2e6578616d706c65826b63406c2e6578616d706c656b64406c2e6578616d706c65201a6553f1006b6d40612e6578616d706c656b7040612e6578616d706c65816b7240612e6578616d706c6565746578740a633c703e46413a20ff0d0a5820aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa6673797374656d816a6d696d652d6c696d6974828a65722e706466682e2e2f722e7064666b662f72202832292e7064666f6170706c69636174696f6e2f7064661a000111705820bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb5820ccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccf563634064038a65722e706466f6f66f6170706c69636174696f6e2f7064661a000111705820bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb5820ccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccf5f6038a65722e706466682e2e2f722e7064666b662f72202832292e7064666f6170706c69636174696f6e2f7064661a000111705820bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb5820ccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccf56363406403815820aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa836175f680",
+            "019465782e656d6c674772c3bcc39f658263416e6e6d616e6e40612e6578616d706c6560816b74406c2e6578616d706c65826b63406c2e6578616d706c656b64406c2e6578616d706c65201a6553f1006b6d40612e6578616d706c656b7040612e6578616d706c65816b7240612e6578616d706c6565746578740a633c703e46413a20ff0d0a5820aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa6673797374656d816a6d696d652d6c696d6974828a65722e706466682e2e2f722e7064666b662f72202832292e7064666f6170706c69636174696f6e2f7064661a000111705820bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb5820ccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccf563634064038a65722e706466f6f66f6170706c69636174696f6e2f7064661a000111705820bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb5820ccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccf5f6038a65722e706466682e2e2f722e7064666b662f72202832292e7064666f6170706c69636174696f6e2f7064661a000111705820bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb5820ccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccf56363406403815820dddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddd",
         );
     }
 
@@ -354,6 +372,135 @@ mod tests {
         assert_record(
             &record,
             "019460f6f6f68080f600f6f680f6f6405820aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa608080f680",
+        );
+    }
+
+    /// Every field of a calendar's records is there and differs from its default.
+    fn series() -> Series {
+        let when = |utc: Option<i64>, local: &str, zone: Option<&str>| When {
+            utc,
+            local: local.to_owned(),
+            zone: zone.map(str::to_owned),
+        };
+        let start = || when(Some(1_772_352_000), "2026-03-01T09:00:00", Some("Europe/Berlin"));
+        let yearly = Yearly { month: 3, weekday: Some(6), nth: -1, day: 0, until: Some(7) };
+        let event = Event {
+            title: Some("t".to_owned()),
+            description: Some("d".to_owned()),
+            location: Some("l".to_owned()),
+            start: Some(start()),
+            end: Some(when(None, "2026-03-02", None)),
+            all_day: true,
+            status: Some(Status::Confirmed),
+            organizer: Some(Person { address: "o@x".to_owned(), name: Some("O".to_owned()) }),
+            attendees: vec![Attendee {
+                address: "a@x".to_owned(),
+                name: None,
+                role: Role::Optional,
+                status: Participation::Accepted,
+                rsvp: true,
+                kind: crate::calendar::Kind::Room,
+                delegated_to: Some("b@x".to_owned()),
+                delegated_from: Some("c@x".to_owned()),
+                uninvited: true,
+            }],
+            rules: vec!["FREQ=DAILY".to_owned()],
+            rdates: vec![Span { start: start(), end: Some(start()) }],
+            exdates: vec![start()],
+            zone_rules: Some(ZoneRules {
+                id: "z".to_owned(),
+                steps: vec![Step { onset: 1, from: 3600, to: 7200, rule: Some(yearly), further: vec![-5] }],
+            }),
+            categories: vec!["c".to_owned()],
+            url: Some("u".to_owned()),
+            class: Some("PRIVATE".to_owned()),
+            comment: Some("x".to_owned()),
+            free: true,
+        };
+        let stamp = Stamp { sequence: 2, dtstamp: Some(-1) };
+        let revision = || Revision { stamp, event: event.clone() };
+        let reply = Reply {
+            stamp,
+            address: "a@x".to_owned(),
+            status: Participation::Tentative,
+            name: Some("A".to_owned()),
+            comment: Some("no".to_owned()),
+            delegated_to: Some("b@x".to_owned()),
+            delegated_from: Some("c@x".to_owned()),
+        };
+        let exception = Instance {
+            at: Some(start()),
+            this_and_future: true,
+            added: true,
+            revision: None,
+            cancel: Some(Revision { stamp: Stamp::default(), event: Event::default() }),
+            replies: vec![reply],
+            proposals: vec![Proposal { stamp, by: "p@x".to_owned(), event: Event::default() }],
+        };
+        let master = Instance { revision: Some(revision()), ..Instance::default() };
+        Series { uid: "u@x".to_owned(), master: Some(master), exceptions: vec![exception] }
+    }
+
+    #[test]
+    fn an_event_with_all_that_is_known_of_it_is_frozen() {
+        assert_record(
+            &series(),
+            "01836375407887f6f4f4828202209261746164616c831a69a3f20073323032362d30332d30315430393a30303a30306d4575726f70652f4265726c696e82f66a323032362d30332d3032f582018082636f4078614f818963614078f6820180820180f58203806362407863634078f5816a465245513d4441494c598182831a69a3f20073323032362d30332d30315430393a30303a30306d4575726f70652f4265726c696e831a69a3f20073323032362d30332d30315430393a30303a30306d4575726f70652f4265726c696e81831a69a3f20073323032362d30332d30315430393a30303a30306d4575726f70652f4265726c696e82617a818501190e10191c208503062000078124816163617567505249564154456178f5f680808187831a69a3f20073323032362d30332d30315430393a30303a30306d4575726f70652f4265726c696ef5f5f682810092f6f6f6f6f6f4f6f680808080f680f6f6f6f48187820220636140788203806141626e6f636240786363407881838202206370407892f6f6f6f6f6f4f6f680808080f680f6f6f6f4",
+        );
+        let words = [
+            [Status::Tentative, Status::Confirmed, Status::Cancelled].iter().flat_map(encode).collect::<Vec<u8>>(),
+            [Role::Required, Role::Optional, Role::Chair, Role::Informed].iter().flat_map(encode).collect(),
+        ];
+        assert_frozen(
+            "words of a calendar",
+            &words.concat(),
+            "01820080018201800182028001820080018201800182028001820380",
+        );
+    }
+
+    #[test]
+    fn a_discussion_and_its_members_are_frozen() {
+        assert_record(
+            &Discussion { moved_to: Some(300), absorbed: vec![1, 70_000], size: 3 },
+            "018319012c82011a0001117003",
+        );
+        let references = vec!["r@x".to_owned()];
+        let header = Header {
+            message_id: Some("m@x"),
+            in_reply_to: Some("p@x"),
+            references: &references,
+            thread_index: Some("AQHaAQIDBAUGBwgJCgsMDQ4PEBESEwABAgMEBQ=="),
+            thread_topic: Some("Topic"),
+            subject: Some("Re: Topic"),
+            date: Some(-1),
+        };
+        let facts = Facts::of(ItemId(256), mail(), &header, 0);
+        assert!(facts.index.is_some() && facts.topic.is_some() && facts.own.is_some() && facts.refs.len() == 2);
+        assert_record(
+            &facts,
+            "01881901002050409341e7294392eb2dc18f848fa237f782509c564003b4b8ce04fdd50f51f67e335650b9c706605cc6e0f62a881d2e704bad52581b0101da0102030405060708090a0b0c0d0e0f10111213000102030450ac44311956caa6fac9aae537c2d59fdef45820aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
+        );
+        assert_record(
+            &Facts::of(ItemId(1), mail(), &Header::default(), 1),
+            "01880101f680f6f6f45820aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
+        );
+    }
+
+    #[test]
+    fn an_outbox_entry_is_frozen() {
+        let record = OutboxEntry {
+            list: ListId(256),
+            item: ItemId(9),
+            url: "https://hook.example/".to_owned(),
+            attempts: 3,
+            next: -1,
+            created: 1_700_000_000,
+            mail: mail(),
+            claim: ClaimId { batch: 17, number: 3 },
+        };
+        assert_record(
+            &record,
+            "0188190100097568747470733a2f2f686f6f6b2e6578616d706c652f03201a6553f1005820aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa821103",
         );
     }
 

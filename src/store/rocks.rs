@@ -180,7 +180,8 @@ impl RocksStore {
 
     /// Deletes what a family holds of a list. A range, not the keys that a look finds: what this very group wrote before must go too.
     fn drop_list_of(&self, name: &'static str, batch: &mut WriteBatch, list: ListId) -> Result<(), StoreError> {
-        let end = list.0.checked_add(1).map_or(vec![0xff; 5], |next| keys::list(ListId(next)).to_vec());
+        // Behind the last list a key that is longer than any and greater.
+        let end = list.0.checked_add(1).map_or(vec![0xff; 64], |next| keys::list(ListId(next)).to_vec());
         batch.delete_range_cf(self.family(name)?, &keys::list(list)[..], &end);
         Ok(())
     }

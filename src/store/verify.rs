@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::{Counter, ListStore, StoreError, Write};
 use crate::model::item::{BlobEntry, FileVersion, Item, LibraryFile};
-use crate::model::list::{ItemId, List, ListId};
+use crate::model::list::{ItemId, Kind, List, ListId};
 use crate::model::mail::BlobHash;
 
 /// So many errors are told; all are counted.
@@ -138,7 +138,7 @@ impl Check<'_> {
         }
         match self.store.ledger(item.mail_id, list.id)? {
             // One mail may be about several events, and each is an item.
-            Some(entry) if entry.item == id || item.series.is_some() => {}
+            Some(entry) if entry.item == id || list.kind == Kind::Calendar => {}
             Some(entry) => self.error(format!("{at}: the ledger says that its mail is item {}", entry.item)),
             None => self.error(format!("{at}: its mail is not in the ledger")),
         }
@@ -204,22 +204,23 @@ impl Check<'_> {
 
     /// Entries of lists that were deleted stay: the ids of lists are never used again.
     fn ledger(&mut self, lists: &[List]) -> Result<(), StoreError> {
-        let names: HashMap<ListId, &str> = lists.iter().map(|list| (list.id, list.name.as_str())).collect();
+        let known: HashMap<ListId, &List> = lists.iter().map(|list| (list.id, list)).collect();
         let mut wanted = Vec::new();
         let mut newest = 0;
         self.store.each_ledger(&mut |mail, list, entry| {
             self.report.ledger += 1;
             newest = newest.max(entry.claim.batch);
-            if let Some(name) = names.get(&list) {
-                wanted.push((mail, list, *name, entry.item));
+            if let Some(list) = known.get(&list) {
+                wanted.push((mail, *list, entry.item));
             }
             true
         })?;
         self.number(Counter::Batch, newest, "the ledger, batch")?;
-        for (mail, list, name, item) in wanted {
-            match self.store.item(list, item)? {
-                // Many mails may be about one event.
-                Some(found) if found.mail_id == mail || found.series.is_some() => {}
+        for (mail, list, item) in wanted {
+            let List { id, name, kind, .. } = list;
+            match self.store.item(*id, item)? {
+                // Many mails may be about one event, also where none of them says anything to remember.
+                Some(found) if found.mail_id == mail || *kind == Kind::Calendar => {}
                 Some(_) => self.error(format!(
                     "list {name}, item {item}: the ledger says that it is mail {mail}, and it is another"
                 )),
