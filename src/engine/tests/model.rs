@@ -148,13 +148,13 @@ impl Story {
                 *self.model.waiting.entry(mail).or_default() += 1;
             }
             Step::Run => {
-                self.batch(&self.server.mill(), None);
+                self.batch(None);
                 self.model.run(self.other);
             }
             Step::RunSome(limit) => {
                 let before = self.model.clone();
                 self.model.run(self.other);
-                self.batch(&self.server.mill(), Some(limit));
+                self.batch(Some(limit));
                 self.look(&before);
             }
             Step::Batch(at, bad) => {
@@ -199,8 +199,8 @@ impl Story {
         assert_eq!(self.seen(), self.model, "after {step:?}");
     }
 
-    fn batch(&self, mill: &Mill, limit: Option<u64>) {
-        let result = mill.run(Work::DropFolder { limit }, &Progress::default());
+    fn batch(&self, limit: Option<u64>) {
+        let result = self.server.mill().run(Work::DropFolder { limit }, &Progress::default());
         assert!(result.error.is_none() && result.sheet.balanced, "{result:?}");
         assert!(result.sheet.found <= limit.unwrap_or(u64::MAX));
     }
@@ -294,7 +294,9 @@ fn any_story_ends_as_the_plainest_model_says() {
     proptest!(config, |(steps in prop::collection::vec(step(), 1..30))| {
         let folder = folder();
         let mut story = Story::new(folder.path());
-        steps.into_iter().for_each(|step| story.tell(step));
+        for step in steps {
+            story.tell(step);
+        }
         story.end();
         told.set((told.get().0 + story.batches, told.get().1 + story.dropped));
     });
