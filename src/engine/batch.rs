@@ -170,11 +170,14 @@ impl Batch<'_> {
             }
             threads.spawn(move || self.commit_groups(&to_commit, &decided));
             self.mill.pool.in_place_scope(|workers| {
-                let mut feeder = Feeder { batch: self, workers, judged, asked, chunk: Vec::new(), bytes: 0 };
+                let mut feeder = Feeder { batch: self, workers, judged, asked, chunk: Vec::new(), bytes: 0, lost: 0 };
                 if let Err(error) = feeder.feed(work) {
                     self.halt(error);
                 }
                 feeder.flush();
+                if feeder.lost > 0 {
+                    tracing::info!(found = lock(&self.sheet).found, lost = feeder.lost, "another server was faster");
+                }
             });
         });
     }
@@ -470,6 +473,8 @@ struct Feeder<'f, 's> {
     asked: Sender<Judged>,
     chunk: Vec<Parcel>,
     bytes: u64,
+    /// Files that another server took first.
+    lost: u64,
 }
 
 impl Feeder<'_, '_> {
@@ -560,7 +565,8 @@ impl Feeder<'_, '_> {
     }
 
     fn feed_folder(&mut self, spool: &Spool, limit: u64) -> Result<(), EngineError> {
-        for entry in spool.list()? {
+        let mut listing = spool.list()?;
+        while let Some(entry) = listing.next() {
             let entry = entry?;
             if self.batch.is_halted() || lock(&self.batch.sheet).found >= limit {
                 return Ok(());
@@ -571,11 +577,16 @@ impl Feeder<'_, '_> {
             let name = entry.name.to_string_lossy().into_owned();
             match spool.take(entry, id) {
                 Taken::Claim(claim) => {
+                    listing.won();
                     self.batch.found()?;
                     self.push(claim.size(), Parcel::of(claim));
                 }
                 // Also when the folder to claim into is gone.
-                Taken::Gone => spool.check_ours()?,
+                Taken::Gone => {
+                    listing.lost();
+                    self.lost += 1;
+                    spool.check_ours()?;
+                }
                 Taken::Incomplete => {
                     self.batch.found()?;
                     self.batch.ends_in_place(End::Incomplete, None);

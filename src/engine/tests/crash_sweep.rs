@@ -9,7 +9,7 @@ use std::sync::Arc;
 use rustix::io::Errno;
 use tempfile::TempDir;
 
-use super::{Account, Server, folder, letter, long_name, run};
+use super::{Account, Server, folder, letter, long_name, run, tell};
 use crate::engine::{Departed, Mill, Progress, Work};
 use crate::model::list::Kind;
 use crate::model::settings::Folders;
@@ -99,13 +99,19 @@ fn lists(server: &Server) {
 }
 
 /// Tells a story with every fault at every call. `before` is what the story needs, and cannot fail; `account` is compared.
-fn sweep(before: impl Fn(&Path) -> Server, story: impl Fn(&Server, &Mill), after: impl Fn(&Server) -> Account) {
+fn sweep(
+    name: &str,
+    before: impl Fn(&Path) -> Server,
+    story: impl Fn(&Server, &Mill),
+    after: impl Fn(&Server) -> Account,
+) {
     let lucky: TempDir = folder();
     let server = before(lucky.path());
     story(&server, &server.mill());
     server.drain();
     let wanted = after(&server);
     assert!(wanted.is_once_each());
+    let mut runs = 0;
     for luck in ALL {
         let mut number = 0;
         loop {
@@ -127,7 +133,9 @@ fn sweep(before: impl Fn(&Path) -> Server, story: impl Fn(&Server, &Mill), after
         }
         assert!(number > 10, "only {number} calls");
         println!("{luck:?} at each of {number} calls");
+        runs += number as u64;
     }
+    tell(name, runs, runs * 18);
 }
 
 fn account(server: &Server) -> Account {
@@ -138,6 +146,7 @@ fn account(server: &Server) -> Account {
 #[test]
 fn a_batch_that_fails_or_dies_at_any_call_is_finished_by_the_next_with_every_mail_exactly_once() {
     sweep(
+        "a batch, each call fails or is the last",
         server,
         |_, mill| {
             run(mill);
@@ -160,6 +169,7 @@ fn a_batch_whose_mails_are_kept_fails_or_dies_at_any_call_and_keeps_each_file_on
         account(server)
     };
     sweep(
+        "a batch with keep = done, likewise",
         keeps,
         |_, mill| {
             run(mill);
@@ -187,7 +197,7 @@ fn a_retry_that_fails_or_dies_at_any_call_delivers_only_to_recipients_that_have_
         story(server, &server.mill());
         account(server)
     };
-    sweep(before, story, after);
+    sweep("a retry, likewise", before, story, after);
 }
 
 #[test]
@@ -209,7 +219,7 @@ fn a_discard_that_fails_or_dies_at_any_call_throws_away_that_mail_and_no_other()
         story(server, &server.mill());
         account(server)
     };
-    sweep(before, story, after);
+    sweep("a discard, likewise", before, story, after);
 }
 
 #[test]
@@ -227,7 +237,7 @@ fn a_list_whose_deletion_fails_or_dies_at_any_call_is_gone_with_all_its_items_in
         server.mill().verify(true).unwrap();
         account(server)
     };
-    sweep(before, story, after);
+    sweep("a deletion of a list, likewise", before, story, after);
 }
 
 #[test]
@@ -261,7 +271,7 @@ fn a_reclaim_that_fails_or_dies_at_any_call_is_run_again_and_loses_and_doubles_n
             account.failed.clear();
             account
         };
-        sweep(before, story, after);
+        sweep("a reclaim, likewise", before, story, after);
     }
 }
 

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
-use super::{Account, Server, folder, letter, run};
+use super::{Account, Server, folder, letter, run, tell};
 use crate::model::list::Kind;
 use crate::spool::{At, Fault};
 use crate::store::RocksStore;
@@ -93,6 +93,7 @@ fn a_log_cut_anywhere_after_its_last_sync_loses_no_mail_and_doubles_none() {
         }
     }
     assert!(cuts > 20, "{cuts}");
+    tell("the log of the store cut after its last sync", cuts, cuts * 16);
 }
 
 fn recovered(folder: &Path, at: usize) -> Account {
