@@ -140,6 +140,8 @@ pub enum TransferEncoding {
     Identity,
     QuotedPrintable,
     Base64,
+    /// `x-uuencode`: never standardised, and in old mail.
+    Uuencode,
 }
 
 /// A leaf of the mail that is kept as a file: CONTRACT "An attachment is ...".

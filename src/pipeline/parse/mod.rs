@@ -1,11 +1,15 @@
-//! Reads the mail: the only file that names `mail_parser`. Never fails on anything that starts with a header field; what is
-//! broken further down becomes a defect. Text is decoded here, attachments only when a list wants them.
+//! Reads the mail: the only folder that names `mail_parser`. Never fails on anything that starts with a header field;
+//! what is broken further down becomes a defect. Text is decoded here, attachments only when a list wants them.
+
+mod charset;
+
+mod transfer;
+
+mod words;
 
 use std::borrow::Cow;
 
-use mail_parser::{
-    Charset, Encoding, Header, HeaderName, HeaderValue, MessageParser, MessagePart, MessageRef, PartFlags, PartKind,
-};
+use mail_parser::{Header, HeaderName, HeaderValue, MessageParser, MessagePart, MessageRef, PartFlags, PartKind};
 
 use crate::model::mail::{Mail, Mailbox, Part, TransferEncoding};
 use crate::model::outcome::Reason;
@@ -55,11 +59,7 @@ impl Parser {
 
 /// The bytes of a part, without their transfer encoding. Malformed stretches are decoded as far as they go.
 pub fn decode<'r>(part: &Part<'r>) -> Cow<'r, [u8]> {
-    match part.encoding {
-        TransferEncoding::Identity => Cow::Borrowed(part.raw),
-        TransferEncoding::QuotedPrintable => Encoding::QuotedPrintable.decode(part.raw),
-        TransferEncoding::Base64 => Encoding::Base64.decode(part.raw),
-    }
+    transfer::decode(part.encoding, part.raw)
 }
 
 /// The first line is a header field (RFC 5322 section 2.2): printable name, colon. A leading `From ` line of a mailbox file is
@@ -81,8 +81,11 @@ fn starts_with_field(bytes: &[u8]) -> bool {
 }
 
 fn without_empty_line(block: &[u8]) -> &[u8] {
-    let block = block.strip_suffix(b"\n").map_or(block, |cut| cut.strip_suffix(b"\r").unwrap_or(cut));
-    block.strip_suffix(b"\n").map_or(block, |cut| cut.strip_suffix(b"\r").unwrap_or(cut))
+    without_line_end(without_line_end(block))
+}
+
+fn without_line_end(bytes: &[u8]) -> &[u8] {
+    bytes.strip_suffix(b"\n").map_or(bytes, |cut| cut.strip_suffix(b"\r").unwrap_or(cut))
 }
 
 fn slice(bytes: &[u8], start: u32, end: u32) -> &[u8] {
@@ -92,10 +95,6 @@ fn slice(bytes: &[u8], start: u32, end: u32) -> &[u8] {
 /// Where a field stands twice the first one counts, as everywhere in the field's practice.
 fn first<'m>(message: MessageRef<'m>, name: HeaderName<'static>) -> Option<HeaderValue<'m>> {
     message.headers().all(name).next().map(|header: Header<'m>| header.value())
-}
-
-fn text(value: Option<HeaderValue<'_>>) -> Option<String> {
-    value?.as_text().map(str::trim).filter(|text| !text.is_empty()).map(str::to_owned)
 }
 
 fn ids(value: Option<HeaderValue<'_>>) -> Vec<String> {
@@ -127,7 +126,7 @@ fn read_headers<'r>(message: MessageRef<'_>) -> Mail<'r> {
     let date = first(message, HeaderName::Date).and_then(|value| value.as_datetime());
     let submitted = message.headers().value("Auto-Submitted").and_then(|value| value.as_text());
     Mail {
-        subject: text(first(message, HeaderName::Subject)),
+        subject: message.headers().all(HeaderName::Subject).find_map(|header| words::text(header.raw_value())),
         from: addresses(message, HeaderName::From).into_iter().next(),
         to: list(HeaderName::To),
         cc: list(HeaderName::Cc),
@@ -161,10 +160,10 @@ impl<'r> Walk<'_, 'r> {
             self.mail.parts.push(self.attachment(part, kind));
         } else if kind.media_type == "text/html" {
             if self.mail.body_html.is_none() {
-                self.mail.body_html = Some(body(part));
+                self.mail.body_html = Some(self.body(part));
             }
         } else if kind.media_type == "text/plain" && self.mail.body_text.is_none() {
-            self.mail.body_text = Some(body(part));
+            self.mail.body_text = Some(self.body(part));
         }
     }
 
@@ -174,13 +173,23 @@ impl<'r> Walk<'_, 'r> {
             content_type: leaf.media_type,
             content_id: part.content_id().map(clean_id).filter(|id| !id.is_empty()),
             inline: part.is_inline(),
-            raw: slice(self.original, part.offset_body(), part.offset_end()),
-            encoding: match part.encoding() {
-                Encoding::None => TransferEncoding::Identity,
-                Encoding::QuotedPrintable => TransferEncoding::QuotedPrintable,
-                Encoding::Base64 => TransferEncoding::Base64,
-            },
+            raw: self.raw(part),
+            encoding: encoding(part),
         }
+    }
+
+    /// A part that the end of the file cuts off ends before the last line break, like one that a delimiter ends:
+    /// the line break belongs to the delimiter that is missing, not to the part (RFC 2046 section 5.1.1).
+    fn raw(&self, part: MessagePart<'_>) -> &'r [u8] {
+        let raw = slice(self.original, part.offset_body(), part.offset_end());
+        let is_cut_off = part.parent().is_some() && part.offset_end() as usize == self.original.len();
+        if is_cut_off { without_line_end(raw) } else { raw }
+    }
+
+    fn body(&self, part: MessagePart<'_>) -> String {
+        let content_type = part.content_type();
+        let label = content_type.as_ref().and_then(|value| value.attribute("charset"));
+        charset::decode(label, transfer::decode_text(encoding(part), self.raw(part)))
     }
 
     fn note_flags(&mut self, part: MessagePart<'_>) {
@@ -224,25 +233,6 @@ impl Leaf {
     }
 }
 
-/// A text body in UTF-8. A charset that is missing, unknown or `us-ascii` means UTF-8 where the bytes are, else windows-1252,
-/// which is what such mail turns out to be (and what browsers assume, WHATWG Encoding section 4.2).
-fn body(part: MessagePart<'_>) -> String {
-    let bytes = part.decoded();
-    let content_type = part.content_type();
-    let label = content_type
-        .as_ref()
-        .and_then(|value| value.attribute("charset"))
-        .map(|label| label.trim().to_ascii_lowercase());
-    let named = label.as_deref().filter(|label| !matches!(*label, "us-ascii" | "ascii" | ""));
-    let charset = named.and_then(|label| Charset::from_label(label.as_bytes()));
-    if let Some(charset) = charset {
-        return charset.decode(&bytes).into_owned();
-    }
-    match String::from_utf8(bytes.into_owned()) {
-        Ok(text) => text,
-        Err(error) => {
-            let fallback = Charset::from_label(b"windows-1252").unwrap_or_default();
-            fallback.decode(error.as_bytes()).into_owned()
-        }
-    }
+fn encoding(part: MessagePart<'_>) -> TransferEncoding {
+    transfer::named(part.headers().get(HeaderName::ContentTransferEncoding).map(|header| header.raw_value()))
 }
