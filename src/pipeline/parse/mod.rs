@@ -7,9 +7,13 @@ mod transfer;
 
 mod words;
 
+mod ids;
+
+mod date;
+
 use std::borrow::Cow;
 
-use mail_parser::{Header, HeaderName, HeaderValue, MessageParser, MessagePart, MessageRef, PartFlags, PartKind};
+use mail_parser::{Header, HeaderName, MessageParser, MessagePart, MessageRef, PartFlags, PartKind};
 
 use crate::model::mail::{Mail, Mailbox, Part, TransferEncoding};
 use crate::model::outcome::Reason;
@@ -92,23 +96,6 @@ fn slice(bytes: &[u8], start: u32, end: u32) -> &[u8] {
     bytes.get(start as usize..end as usize).unwrap_or_default()
 }
 
-/// Where a field stands twice the first one counts, as everywhere in the field's practice.
-fn first<'m>(message: MessageRef<'m>, name: HeaderName<'static>) -> Option<HeaderValue<'m>> {
-    message.headers().all(name).next().map(|header: Header<'m>| header.value())
-}
-
-fn ids(value: Option<HeaderValue<'_>>) -> Vec<String> {
-    let Some(value) = value else { return Vec::new() };
-    if let Some(list) = value.as_text_list() {
-        return list.iter().map(clean_id).filter(|id| !id.is_empty()).collect();
-    }
-    value.as_text().map(clean_id).filter(|id| !id.is_empty()).into_iter().collect()
-}
-
-fn clean_id(id: &str) -> String {
-    id.trim().trim_matches(['<', '>']).chars().filter(|c| !c.is_whitespace()).collect()
-}
-
 fn addresses(message: MessageRef<'_>, name: HeaderName<'static>) -> Vec<Mailbox> {
     let lists = message.headers().all(name).filter_map(|header: Header<'_>| header.value().as_address());
     let mailboxes = lists.flat_map(|list| list.mailboxes());
@@ -121,19 +108,20 @@ fn addresses(message: MessageRef<'_>, name: HeaderName<'static>) -> Vec<Mailbox>
         .collect()
 }
 
+/// Where a field stands twice the first one that can be read counts.
 fn read_headers<'r>(message: MessageRef<'_>) -> Mail<'r> {
     let list = |name| addresses(message, name).into_iter().map(|mailbox| mailbox.address).collect();
-    let date = first(message, HeaderName::Date).and_then(|value| value.as_datetime());
+    let fields = |name| message.headers().all(name).map(|header| header.raw_value());
     let submitted = message.headers().value("Auto-Submitted").and_then(|value| value.as_text());
     Mail {
-        subject: message.headers().all(HeaderName::Subject).find_map(|header| words::text(header.raw_value())),
+        subject: fields(HeaderName::Subject).find_map(words::text),
         from: addresses(message, HeaderName::From).into_iter().next(),
         to: list(HeaderName::To),
         cc: list(HeaderName::Cc),
-        date: date.filter(mail_parser::DateTime::is_valid).map(|date| date.to_timestamp()),
-        message_id: ids(first(message, HeaderName::MessageId)).into_iter().next(),
-        in_reply_to: ids(first(message, HeaderName::InReplyTo)).into_iter().next(),
-        references: ids(first(message, HeaderName::References)),
+        date: fields(HeaderName::Date).find_map(date::parse),
+        message_id: fields(HeaderName::MessageId).find_map(ids::own),
+        in_reply_to: fields(HeaderName::InReplyTo).find_map(|field| ids::all(field).into_iter().next()),
+        references: fields(HeaderName::References).map(ids::all).next().unwrap_or_default(),
         ours: message.headers().contains(LOOP_MARKER),
         automatic: submitted.is_some_and(|value| !value.trim().to_ascii_lowercase().starts_with("no")),
         ..Mail::default()
@@ -168,10 +156,11 @@ impl<'r> Walk<'_, 'r> {
     }
 
     fn attachment(&self, part: MessagePart<'_>, leaf: Leaf) -> Part<'r> {
+        let content_id = part.headers().get(HeaderName::ContentId);
         Part {
             name: part.attachment_name().map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned),
             content_type: leaf.media_type,
-            content_id: part.content_id().map(clean_id).filter(|id| !id.is_empty()),
+            content_id: content_id.and_then(|header| ids::own(header.raw_value())),
             inline: part.is_inline(),
             raw: self.raw(part),
             encoding: encoding(part),
