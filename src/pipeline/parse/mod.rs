@@ -11,11 +11,13 @@ mod ids;
 
 mod date;
 
+mod address;
+
 use std::borrow::Cow;
 
-use mail_parser::{Header, HeaderName, MessageParser, MessagePart, MessageRef, PartFlags, PartKind};
+use mail_parser::{HeaderName, MessageParser, MessagePart, MessageRef, PartFlags, PartKind};
 
-use crate::model::mail::{Mail, Mailbox, Part, TransferEncoding};
+use crate::model::mail::{Mail, Part, TransferEncoding};
 use crate::model::outcome::Reason;
 
 /// A mail that carries this field came out of mailmill: it is not taken in again.
@@ -96,28 +98,20 @@ fn slice(bytes: &[u8], start: u32, end: u32) -> &[u8] {
     bytes.get(start as usize..end as usize).unwrap_or_default()
 }
 
-fn addresses(message: MessageRef<'_>, name: HeaderName<'static>) -> Vec<Mailbox> {
-    let lists = message.headers().all(name).filter_map(|header: Header<'_>| header.value().as_address());
-    let mailboxes = lists.flat_map(|list| list.mailboxes());
-    mailboxes
-        .filter_map(|mailbox| {
-            let address = mailbox.address().map(str::trim).filter(|address| !address.is_empty())?.to_owned();
-            let name = mailbox.name().map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned);
-            Some(Mailbox { name, address })
-        })
-        .collect()
-}
-
-/// Where a field stands twice the first one that can be read counts.
+/// Where a field stands twice the first one that can be read counts. Lists of addresses are put together.
 fn read_headers<'r>(message: MessageRef<'_>) -> Mail<'r> {
-    let list = |name| addresses(message, name).into_iter().map(|mailbox| mailbox.address).collect();
     let fields = |name| message.headers().all(name).map(|header| header.raw_value());
+    let addresses = |name| {
+        let mut list = Vec::new();
+        fields(name).for_each(|field| address::all(field, &mut list));
+        list
+    };
     let submitted = message.headers().value("Auto-Submitted").and_then(|value| value.as_text());
     Mail {
         subject: fields(HeaderName::Subject).find_map(words::text),
-        from: addresses(message, HeaderName::From).into_iter().next(),
-        to: list(HeaderName::To),
-        cc: list(HeaderName::Cc),
+        from: fields(HeaderName::From).find_map(address::first),
+        to: addresses(HeaderName::To),
+        cc: addresses(HeaderName::Cc),
         date: fields(HeaderName::Date).find_map(date::parse),
         message_id: fields(HeaderName::MessageId).find_map(ids::own),
         in_reply_to: fields(HeaderName::InReplyTo).find_map(|field| ids::all(field).into_iter().next()),
