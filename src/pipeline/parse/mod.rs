@@ -13,6 +13,8 @@ mod date;
 
 mod address;
 
+mod params;
+
 use std::borrow::Cow;
 
 use mail_parser::{HeaderName, MessageParser, MessagePart, MessageRef, PartFlags, PartKind};
@@ -150,11 +152,10 @@ impl<'r> Walk<'_, 'r> {
     }
 
     fn attachment(&self, part: MessagePart<'_>, leaf: Leaf) -> Part<'r> {
-        let content_id = part.headers().get(HeaderName::ContentId);
         Part {
-            name: part.attachment_name().map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned),
+            name: leaf.name,
             content_type: leaf.media_type,
-            content_id: content_id.and_then(|header| ids::own(header.raw_value())),
+            content_id: field(part, HeaderName::ContentId).and_then(ids::own),
             inline: part.is_inline(),
             raw: self.raw(part),
             encoding: encoding(part),
@@ -170,9 +171,8 @@ impl<'r> Walk<'_, 'r> {
     }
 
     fn body(&self, part: MessagePart<'_>) -> String {
-        let content_type = part.content_type();
-        let label = content_type.as_ref().and_then(|value| value.attribute("charset"));
-        charset::decode(label, transfer::decode_text(encoding(part), self.raw(part)))
+        let label = field(part, HeaderName::ContentType).and_then(|field| params::parameter(field, "charset"));
+        charset::decode(label.as_deref(), transfer::decode_text(encoding(part), self.raw(part)))
     }
 
     fn note_flags(&mut self, part: MessagePart<'_>) {
@@ -193,15 +193,15 @@ impl<'r> Walk<'_, 'r> {
 /// What kind of leaf a part is.
 struct Leaf {
     media_type: String,
+    name: Option<String>,
     is_attachment: bool,
 }
 
 impl Leaf {
     fn of(part: MessagePart<'_>) -> Self {
-        let declared = part.content_type().and_then(|value| {
-            let subtype = value.subtype().filter(|subtype| !subtype.is_empty())?;
-            Some(format!("{}/{subtype}", value.ctype()).to_ascii_lowercase())
-        });
+        let content_type = field(part, HeaderName::ContentType);
+        let disposition = field(part, HeaderName::ContentDisposition);
+        let declared = content_type.and_then(params::media_type);
         let message = matches!(part.kind(), PartKind::Message(_));
         let media_type = match declared {
             Some(declared) if !message || declared.starts_with("message/") => declared,
@@ -209,13 +209,19 @@ impl Leaf {
             _ if message => "message/rfc822".to_owned(),
             _ => "text/plain".to_owned(),
         };
-        let attached = part.content_disposition().is_some_and(|value| value.ctype().eq_ignore_ascii_case("attachment"));
-        let named = part.attachment_name().is_some_and(|name| !name.trim().is_empty());
-        let is_attachment = attached || named || !media_type.starts_with("text/");
-        Self { media_type, is_attachment }
+        let attached = disposition.is_some_and(params::is_attachment);
+        let name = disposition.and_then(|field| params::parameter(field, "filename"));
+        let name = name.or_else(|| params::parameter(content_type?, "name"));
+        let is_attachment = attached || name.is_some() || !media_type.starts_with("text/");
+        Self { media_type, name, is_attachment }
     }
 }
 
 fn encoding(part: MessagePart<'_>) -> TransferEncoding {
-    transfer::named(part.headers().get(HeaderName::ContentTransferEncoding).map(|header| header.raw_value()))
+    transfer::named(field(part, HeaderName::ContentTransferEncoding))
+}
+
+/// The last field of that name, which is the one that the structure was found by.
+fn field<'m>(part: MessagePart<'m>, name: HeaderName<'static>) -> Option<&'m [u8]> {
+    part.headers().get(name).map(|header| header.raw_value())
 }
