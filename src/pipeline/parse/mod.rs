@@ -1,5 +1,6 @@
-//! Reads the mail: the only folder that names `mail_parser`. Never fails on anything that starts with a header field;
-//! what is broken further down becomes a defect. Text is decoded here, attachments only when a list wants them.
+//! Reads the mail: the only folder that names `mail_parser`, which finds the structure; header fields and names are
+//! read here. Never fails on anything that starts like a mail; what is broken further down becomes a defect. Text is
+//! decoded here, attachments only when a list wants them.
 
 mod charset;
 
@@ -17,7 +18,7 @@ mod params;
 
 use std::borrow::Cow;
 
-use mail_parser::{HeaderName, MessageParser, MessagePart, MessageRef, PartFlags, PartKind};
+use mail_parser::{HeaderForm, HeaderName, MessageParser, MessagePart, PartFlags, PartKind};
 
 use crate::model::mail::{Mail, Part, TransferEncoding};
 use crate::model::outcome::Reason;
@@ -38,54 +39,101 @@ pub struct Parser {
     parser: MessageParser,
 }
 
+/// Fields that the parser would otherwise take apart for nothing: what we want of them we read ourselves.
+const UNREAD: [HeaderName<'static>; 34] = [
+    HeaderName::Subject,
+    HeaderName::Comments,
+    HeaderName::From,
+    HeaderName::Sender,
+    HeaderName::ReplyTo,
+    HeaderName::To,
+    HeaderName::Cc,
+    HeaderName::Bcc,
+    HeaderName::Date,
+    HeaderName::MessageId,
+    HeaderName::InReplyTo,
+    HeaderName::References,
+    HeaderName::Keywords,
+    HeaderName::Received,
+    HeaderName::ReturnPath,
+    HeaderName::ContentDescription,
+    HeaderName::ContentId,
+    HeaderName::ContentLanguage,
+    HeaderName::ContentLocation,
+    HeaderName::ResentFrom,
+    HeaderName::ResentSender,
+    HeaderName::ResentTo,
+    HeaderName::ResentCc,
+    HeaderName::ResentBcc,
+    HeaderName::ResentDate,
+    HeaderName::ResentMessageId,
+    HeaderName::ListArchive,
+    HeaderName::ListHelp,
+    HeaderName::ListId,
+    HeaderName::ListOwner,
+    HeaderName::ListPost,
+    HeaderName::ListSubscribe,
+    HeaderName::ListUnsubscribe,
+    HeaderName::MimeVersion,
+];
+
 impl Parser {
+    #[must_use]
     pub fn new(bounds: Bounds) -> Self {
-        // A nested message is one attachment, whole: its inside is not opened here, so an encoded one is not decoded either.
+        // A nested message is one attachment, whole: its inside is not opened here, so an encoded one is not decoded
+        // either.
         let parser = MessageParser::new().max_depth(bounds.depth).max_parts(bounds.parts).max_encoded_nesting(0);
-        Self { parser }
+        let parser = UNREAD.into_iter().fold(parser, |parser, name| parser.header(name, HeaderForm::Ignore));
+        Self { parser: parser.unknown_headers(HeaderForm::Ignore) }
     }
 
     /// Parses a mail without its envelope.
+    ///
+    /// # Errors
+    ///
+    /// Nothing but white space, or a first line that no mail has.
     pub fn parse<'r>(&self, original: &'r [u8]) -> Result<Mail<'r>, Reason> {
         if original.iter().all(u8::is_ascii_whitespace) {
             return Err(Reason::Empty);
         }
-        let message = self.parser.parse(original).ok_or(Reason::NotAMessage)?;
-        let root = message.root();
-        if root.headers().iter().next().is_none() || !starts_with_field(original) {
-            return Err(Reason::NotAMessage);
-        }
-        let mut mail = read_headers(root);
+        let bytes = without_prefix(original);
+        let message = starts_like_mail(bytes).then(|| self.parser.parse(bytes)).flatten().ok_or(Reason::NotAMessage)?;
+        let root = message.root().root_part();
+        let mut mail = read_header(root);
         mail.original = original;
-        let block = slice(original, root.root_part().offset_header(), root.root_part().offset_body());
-        mail.header_block = without_empty_line(block);
-        let mut walk = Walk { original, mail: &mut mail };
-        walk.part(root.root_part());
+        mail.header_block = without_empty_line(slice(bytes, root.offset_header(), root.offset_body()));
+        Walk { bytes, mail: &mut mail, spare_text: None }.whole(root);
         Ok(mail)
     }
 }
 
 /// The bytes of a part, without their transfer encoding. Malformed stretches are decoded as far as they go.
+#[must_use]
 pub fn decode<'r>(part: &Part<'r>) -> Cow<'r, [u8]> {
     transfer::decode(part.encoding, part.raw)
 }
 
-/// The first line is a header field (RFC 5322 section 2.2): printable name, colon. A leading `From ` line of a mailbox file is
-/// passed over.
-fn starts_with_field(bytes: &[u8]) -> bool {
-    let mut rest = bytes;
-    while rest.starts_with(b"From ")
-        || rest.starts_with(b">From ")
-        || rest.starts_with(b"\n")
-        || rest.starts_with(b"\r\n")
-    {
-        let Some(end) = rest.iter().position(|byte| *byte == b'\n') else { return false };
-        rest = rest.get(end + 1..).unwrap_or_default();
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
+/// Editors leave a byte order mark before the header, and mailbox files a `From ` line.
+fn without_prefix(bytes: &[u8]) -> &[u8] {
+    let mut rest = bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes);
+    while rest.starts_with(b"From ") || rest.starts_with(b">From ") {
+        let end = rest.iter().position(|byte| *byte == b'\n').map_or(rest.len(), |end| end + 1);
+        rest = rest.get(end..).unwrap_or_default();
     }
-    let name = rest.iter().take_while(|byte| byte.is_ascii_graphic() && **byte != b':').count();
-    let after = rest.get(name..).unwrap_or_default();
+    rest
+}
+
+/// The first line is a header field, printable name and colon (RFC 5322 section 2.2), or the empty line that ends a
+/// header without any field. A name with a damaged letter still is one.
+fn starts_like_mail(bytes: &[u8]) -> bool {
+    let is_name = |byte: &u8| (byte.is_ascii_graphic() || !byte.is_ascii()) && *byte != b':';
+    let name = bytes.iter().take_while(|byte| is_name(byte)).count();
+    let after = bytes.get(name..).unwrap_or_default();
     let padding = after.iter().take_while(|byte| matches!(byte, b' ' | b'\t')).count();
-    name > 0 && after.get(padding) == Some(&b':')
+    let is_field = name > 0 && after.get(padding) == Some(&b':');
+    is_field || bytes.starts_with(b"\n") || bytes.starts_with(b"\r\n")
 }
 
 fn without_empty_line(block: &[u8]) -> &[u8] {
@@ -101,78 +149,99 @@ fn slice(bytes: &[u8], start: u32, end: u32) -> &[u8] {
 }
 
 /// Where a field stands twice the first one that can be read counts. Lists of addresses are put together.
-fn read_headers<'r>(message: MessageRef<'_>) -> Mail<'r> {
-    let fields = |name| message.headers().all(name).map(|header| header.raw_value());
-    let addresses = |name| {
-        let mut list = Vec::new();
-        fields(name).for_each(|field| address::all(field, &mut list));
-        list
-    };
-    let submitted = message.headers().value("Auto-Submitted").and_then(|value| value.as_text());
-    Mail {
-        subject: fields(HeaderName::Subject).find_map(words::text),
-        from: fields(HeaderName::From).find_map(address::first),
-        to: addresses(HeaderName::To),
-        cc: addresses(HeaderName::Cc),
-        date: fields(HeaderName::Date).find_map(date::parse),
-        message_id: fields(HeaderName::MessageId).find_map(ids::own),
-        in_reply_to: fields(HeaderName::InReplyTo).find_map(|field| ids::all(field).into_iter().next()),
-        references: fields(HeaderName::References).map(ids::all).next().unwrap_or_default(),
-        ours: message.headers().contains(LOOP_MARKER),
-        automatic: submitted.is_some_and(|value| !value.trim().to_ascii_lowercase().starts_with("no")),
-        ..Mail::default()
+fn read_header<'r>(root: MessagePart<'_>) -> Mail<'r> {
+    let mut mail = Mail::default();
+    for header in root.headers() {
+        let field = header.raw_value();
+        match header.name() {
+            HeaderName::Subject => mail.subject = mail.subject.take().or_else(|| words::text(field)),
+            HeaderName::From => mail.from = mail.from.take().or_else(|| address::first(field)),
+            HeaderName::To => address::all(field, &mut mail.to),
+            HeaderName::Cc => address::all(field, &mut mail.cc),
+            HeaderName::Date => mail.date = mail.date.or_else(|| date::parse(field)),
+            HeaderName::MessageId => mail.message_id = mail.message_id.take().or_else(|| ids::own(field)),
+            HeaderName::InReplyTo => {
+                mail.in_reply_to = mail.in_reply_to.take().or_else(|| ids::all(field).into_iter().next());
+            }
+            HeaderName::References if mail.references.is_empty() => mail.references = ids::all(field),
+            HeaderName::AutoSubmitted => {
+                mail.automatic =
+                    !field.trim_ascii_start().get(..2).is_some_and(|start| start.eq_ignore_ascii_case(b"no"));
+            }
+            HeaderName::Other(name) if name.eq_ignore_ascii_case(LOOP_MARKER) => mail.ours = true,
+            _ => {}
+        }
     }
+    mail
 }
 
 struct Walk<'w, 'r> {
-    original: &'r [u8],
+    bytes: &'r [u8],
     mail: &'w mut Mail<'r>,
+    /// What is readable but no body by its type: a multipart that has no parts, text/enriched.
+    spare_text: Option<String>,
 }
 
 impl<'r> Walk<'_, 'r> {
-    /// Depth first, into multiparts and not into nested messages. The parser bounds the depth, so the stack is safe.
-    fn part(&mut self, part: MessagePart<'_>) {
-        self.note_flags(part);
-        if part.is_multipart() && !part.flags().contains(PartFlags::LIMIT_REACHED) {
-            for child in part.children() {
-                self.part(child);
+    /// Depth first, into multiparts and not into nested messages.
+    fn whole(mut self, root: MessagePart<'_>) {
+        let mut waiting = vec![root];
+        while let Some(part) = waiting.pop() {
+            self.note_flags(part);
+            if part.is_multipart() && part.children().len() > 0 {
+                waiting.extend(part.children().rev());
+            } else {
+                self.leaf(part);
             }
-            return;
         }
-        let kind = Leaf::of(part);
-        if kind.is_attachment {
-            self.mail.parts.push(self.attachment(part, kind));
-        } else if kind.media_type == "text/html" {
-            if self.mail.body_html.is_none() {
-                self.mail.body_html = Some(self.body(part));
-            }
-        } else if kind.media_type == "text/plain" && self.mail.body_text.is_none() {
-            self.mail.body_text = Some(self.body(part));
+        if self.mail.body_text.is_none() && self.mail.body_html.is_none() {
+            self.mail.body_text = self.spare_text;
         }
     }
 
-    fn attachment(&self, part: MessagePart<'_>, leaf: Leaf) -> Part<'r> {
-        Part {
-            name: leaf.name,
-            content_type: leaf.media_type,
-            content_id: field(part, HeaderName::ContentId).and_then(ids::own),
-            inline: part.is_inline(),
-            raw: self.raw(part),
-            encoding: encoding(part),
+    fn leaf(&mut self, part: MessagePart<'_>) {
+        let raw = self.raw(part);
+        // Two delimiters in a row have no part between them.
+        if raw.is_empty() && part.headers().is_empty() && part.flags().contains(PartFlags::NO_BLANK_LINE) {
+            return;
+        }
+        let leaf = Leaf::of(part);
+        let is_undivided =
+            leaf.media_type.starts_with("multipart/") && !part.flags().contains(PartFlags::LIMIT_REACHED);
+        if is_undivided {
+            self.defect("mime-no-parts");
+        } else if leaf.is_attachment() {
+            let attachment = Part {
+                raw,
+                encoding: leaf.encoding,
+                content_id: field(part, HeaderName::ContentId).and_then(ids::own),
+                inline: part.is_inline(),
+                content_type: leaf.media_type,
+                name: leaf.name,
+            };
+            self.mail.parts.push(attachment);
+            return;
+        }
+        let slot = match leaf.media_type.as_str() {
+            "text/plain" => &mut self.mail.body_text,
+            "text/html" => &mut self.mail.body_html,
+            // Somebody's appointment is not for reading in this form.
+            "text/calendar" => return,
+            _ => &mut self.spare_text,
+        };
+        if slot.is_none() {
+            let charset = field(part, HeaderName::ContentType).and_then(|field| params::parameter(field, "charset"));
+            let text = charset::decode(charset.as_deref(), transfer::decode_text(leaf.encoding, raw));
+            *slot = Some(text).filter(|text| !is_undivided || !text.trim().is_empty());
         }
     }
 
     /// A part that the end of the file cuts off ends before the last line break, like one that a delimiter ends:
     /// the line break belongs to the delimiter that is missing, not to the part (RFC 2046 section 5.1.1).
     fn raw(&self, part: MessagePart<'_>) -> &'r [u8] {
-        let raw = slice(self.original, part.offset_body(), part.offset_end());
-        let is_cut_off = part.parent().is_some() && part.offset_end() as usize == self.original.len();
+        let raw = slice(self.bytes, part.offset_body(), part.offset_end());
+        let is_cut_off = part.parent().is_some() && part.offset_end() as usize == self.bytes.len();
         if is_cut_off { without_line_end(raw) } else { raw }
-    }
-
-    fn body(&self, part: MessagePart<'_>) -> String {
-        let label = field(part, HeaderName::ContentType).and_then(|field| params::parameter(field, "charset"));
-        charset::decode(label.as_deref(), transfer::decode_text(encoding(part), self.raw(part)))
     }
 
     fn note_flags(&mut self, part: MessagePart<'_>) {
@@ -183,45 +252,268 @@ impl<'r> Walk<'_, 'r> {
             (PartFlags::LIMIT_REACHED, "mime-limit"),
         ];
         for (flag, name) in named {
-            if flags.contains(flag) && !self.mail.defects.iter().any(|defect| defect == name) {
-                self.mail.defects.push(name.to_owned());
+            if flags.contains(flag) {
+                self.defect(name);
             }
+        }
+    }
+
+    fn defect(&mut self, name: &str) {
+        if !self.mail.defects.iter().any(|defect| defect == name) {
+            self.mail.defects.push(name.to_owned());
         }
     }
 }
 
-/// What kind of leaf a part is.
+/// The last field of that name, which is the one that the structure was found by.
+fn field<'m>(part: MessagePart<'m>, name: HeaderName<'static>) -> Option<&'m [u8]> {
+    part.headers().get(name).map(|header| header.raw_value())
+}
+
+/// What a part without parts of its own says about itself.
 struct Leaf {
     media_type: String,
     name: Option<String>,
-    is_attachment: bool,
+    is_declared_attachment: bool,
+    encoding: TransferEncoding,
 }
 
 impl Leaf {
     fn of(part: MessagePart<'_>) -> Self {
         let content_type = field(part, HeaderName::ContentType);
         let disposition = field(part, HeaderName::ContentDisposition);
-        let declared = content_type.and_then(params::media_type);
-        let message = matches!(part.kind(), PartKind::Message(_));
-        let media_type = match declared {
-            Some(declared) if !message || declared.starts_with("message/") => declared,
+        let is_message = matches!(part.kind(), PartKind::Message(_));
+        let media_type = match content_type.and_then(params::media_type) {
+            Some(declared) if !is_message || declared.starts_with("message/") => declared,
             // In a multipart/digest a part without a type is a message (RFC 2046 section 5.1.5).
-            _ if message => "message/rfc822".to_owned(),
+            _ if is_message => "message/rfc822".to_owned(),
             _ => "text/plain".to_owned(),
         };
-        let attached = disposition.is_some_and(params::is_attachment);
         let name = disposition.and_then(|field| params::parameter(field, "filename"));
-        let name = name.or_else(|| params::parameter(content_type?, "name"));
-        let is_attachment = attached || name.is_some() || !media_type.starts_with("text/");
-        Self { media_type, name, is_attachment }
+        Self {
+            media_type,
+            name: name.or_else(|| params::parameter(content_type?, "name")),
+            is_declared_attachment: disposition.is_some_and(params::is_attachment),
+            encoding: transfer::named(field(part, HeaderName::ContentTransferEncoding)),
+        }
+    }
+
+    fn is_attachment(&self) -> bool {
+        self.is_declared_attachment || self.name.is_some() || !self.media_type.starts_with("text/")
     }
 }
 
-fn encoding(part: MessagePart<'_>) -> TransferEncoding {
-    transfer::named(field(part, HeaderName::ContentTransferEncoding))
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// The last field of that name, which is the one that the structure was found by.
-fn field<'m>(part: MessagePart<'m>, name: HeaderName<'static>) -> Option<&'m [u8]> {
-    part.headers().get(name).map(|header| header.raw_value())
+    fn parser() -> Parser {
+        Parser::new(Bounds { depth: 8, parts: 100 })
+    }
+
+    fn read(mail: &str) -> Mail<'_> {
+        parser().parse(mail.as_bytes()).unwrap()
+    }
+
+    fn files(mail: &Mail<'_>) -> Vec<(String, String)> {
+        let file = |part: &Part<'_>| {
+            let label = part.name.clone().unwrap_or_else(|| part.content_type.clone());
+            (label, String::from_utf8_lossy(&decode(part)).into_owned())
+        };
+        mail.parts.iter().map(file).collect()
+    }
+
+    fn file(label: &str, content: &str) -> (String, String) {
+        (label.to_owned(), content.to_owned())
+    }
+
+    const HEAD: &str = "From: Jo <jo@x.example>\nContent-Type: multipart/mixed; boundary=b\n\n";
+
+    #[test]
+    fn the_first_of_a_field_that_stands_twice_counts_and_address_lists_are_put_together() {
+        let mail = read(
+            "Subject: one\nSubject: two\nFrom: a@x.example\nFrom: b@x.example\nTo: c@x.example\nTo: d@x.example\n\
+             Date: 1 Jan 2000 00:00:00 +0000\nDate: 2 Jan 2000 00:00:00 +0000\nMessage-ID: <1@x>\nMessage-ID: <2@x>\n\
+             In-Reply-To: <3@x> <4@x>\nReferences: <5@x>\n <3@x>\nAuto-Submitted: auto-replied\n\nbody\n",
+        );
+        assert_eq!(mail.subject.as_deref(), Some("one"));
+        assert_eq!(mail.from.map(|from| from.address).as_deref(), Some("a@x.example"));
+        assert_eq!(mail.to, ["c@x.example", "d@x.example"]);
+        assert_eq!(mail.date, Some(946_684_800));
+        assert_eq!(mail.message_id.as_deref(), Some("1@x"));
+        assert_eq!(mail.in_reply_to.as_deref(), Some("3@x"));
+        assert_eq!(mail.references, ["5@x", "3@x"]);
+        assert!(mail.automatic && !mail.ours);
+        assert_eq!(mail.body_text.as_deref(), Some("body\n"));
+    }
+
+    #[test]
+    fn our_own_mark_and_mail_of_people_are_recognised() {
+        let mail = read("Subject: a\nx-mailmill-LOOP: 1\nAuto-Submitted: No\n\n");
+        assert!(mail.ours && !mail.automatic);
+    }
+
+    #[test]
+    fn a_header_may_follow_a_from_line_or_a_byte_order_mark() {
+        for prefix in ["From jo@x.example Thu Nov 24 18:22:48 1986\n", ">From x\nFrom y\r\n", "\u{feff}"] {
+            let original = format!("{prefix}Subject: a\nX: b\n\nbody");
+            let mail = read(&original);
+            assert_eq!(mail.subject.as_deref(), Some("a"), "{prefix}");
+            assert_eq!(mail.header_block, b"Subject: a\nX: b");
+            assert_eq!(mail.original, original.as_bytes());
+        }
+    }
+
+    #[test]
+    fn a_header_without_fields_ends_at_the_empty_first_line() {
+        for mail in ["\nTo: not a field\n", "\r\nTo: not a field\n", "From x\n\nTo: not a field\n"] {
+            let mail = read(mail);
+            assert_eq!(mail.body_text.as_deref(), Some("To: not a field\n"));
+            assert!(mail.to.is_empty() && mail.header_block.is_empty());
+        }
+    }
+
+    #[test]
+    fn what_does_not_start_like_a_mail_is_none() {
+        for bytes in [
+            &b"hello world\n\nSubject: a\n"[..],
+            b"\x89PNG\r\n\x1a\n\0:",
+            b" Subject: a\n",
+            b": a\n",
+            b"From x\nhello\n",
+        ] {
+            assert_eq!(parser().parse(bytes).err(), Some(Reason::NotAMessage), "{bytes:?}");
+        }
+        assert_eq!(parser().parse(b" \r\n\t\n").err(), Some(Reason::Empty));
+        assert_eq!(parser().parse(b"Subj\xe4ct: a\n\nb").unwrap().body_text.as_deref(), Some("b"));
+    }
+
+    #[test]
+    fn a_leaf_is_an_attachment_by_its_disposition_its_name_or_its_type() {
+        let mail = format!(
+            "{HEAD}--b\n\ntext\n--b\nContent-Type: text/html\n\n<p>\n\
+             --b\nContent-Disposition: attachment\n\na\n--b\nContent-Type: text/plain; name=n.txt\n\nb\n\
+             --b\nContent-Type: text/plain; name=n\nContent-Disposition: inline; filename=f\nContent-ID: <i@x>\n\nc\n\
+             --b\nContent-Type: image/png\n\nd\n--b\nContent-Type: text/plain\n\nmore\n--b--\n"
+        );
+        let mail = read(&mail);
+        assert_eq!(mail.body_text.as_deref(), Some("text"));
+        assert_eq!(mail.body_html.as_deref(), Some("<p>"));
+        assert_eq!(files(&mail), [file("text/plain", "a"), file("n.txt", "b"), file("f", "c"), file("image/png", "d")]);
+        let inline = &mail.parts[2];
+        assert!(inline.inline && inline.content_id.as_deref() == Some("i@x"));
+        assert!(mail.defects.is_empty());
+    }
+
+    #[test]
+    fn a_nested_message_is_one_attachment_decoded_and_not_opened() {
+        let mail = format!(
+            "{HEAD}--b\nContent-Type: message/rfc822\n\nSubject: n\n\nbody\n\
+             --b\nContent-Type: message/rfc822\nContent-Transfer-Encoding: base64\n\nU3ViamVjdDogbQo=\n\
+             --b\nContent-Type: multipart/digest; boundary=d\n\n--d\n\nSubject: o\n\n--d--\n--b--\n"
+        );
+        let mail = read(&mail);
+        assert_eq!(
+            files(&mail),
+            [
+                file("message/rfc822", "Subject: n\n\nbody"),
+                file("message/rfc822", "Subject: m\n"),
+                file("message/rfc822", "Subject: o\n"),
+            ]
+        );
+        assert_eq!(mail.body_text, None);
+    }
+
+    #[test]
+    fn a_multipart_without_parts_is_no_attachment_and_its_text_is_shown_for_want_of_another() {
+        for (mail, expected) in [
+            ("Content-Type: multipart/mixed; boundary=b\n\nno delimiter\n", Some("no delimiter\n")),
+            ("Content-Type: multipart/mixed\n\nno boundary\n", Some("no boundary\n")),
+            ("Content-Type: multipart/alternative; boundary=b\n\n\n", None),
+            ("Content-Type: multipart/mixed; boundary=b\n", None),
+        ] {
+            let mail = read(mail);
+            assert_eq!(mail.body_text.as_deref(), expected);
+            assert_eq!((mail.parts.len(), mail.defects), (0, vec!["mime-no-parts".to_owned()]));
+        }
+        let mail = format!("{HEAD}--b\nContent-Type: multipart/related; boundary=c\n\nlost\n--b\n\ntext\n--b--\n");
+        assert_eq!(read(&mail).body_text.as_deref(), Some("text"));
+    }
+
+    #[test]
+    fn text_of_another_kind_is_shown_for_want_of_a_body_but_not_an_appointment() {
+        assert_eq!(read("Content-Type: text/enriched\n\n<bold>a\n").body_text.as_deref(), Some("<bold>a\n"));
+        assert_eq!(read("Content-Type: text/calendar\n\nBEGIN:VCALENDAR\n").body_text, None);
+    }
+
+    #[test]
+    fn a_type_that_cannot_be_read_is_plain_text() {
+        for kind in ["text", "", "/", "foo; bar=baz"] {
+            let mail = format!("Content-Type: {kind}\n\na");
+            assert_eq!(read(&mail).body_text.as_deref(), Some("a"), "{kind}");
+        }
+        assert_eq!(files(&read("Content-Type: image\n\na")), [file("application/octet-stream", "a")]);
+    }
+
+    #[test]
+    fn a_part_that_the_end_of_the_file_cuts_off_ends_before_its_last_line_break() {
+        let cut =
+            |end: &str| format!("{HEAD}--b\n\ntext\n--b\nContent-Type: message/rfc822\n\nSubject: n\n\nbody{end}");
+        for end in ["", "\n", "\r\n", "\n--b--\n"] {
+            let mail = cut(end);
+            assert_eq!(files(&read(&mail)), [file("message/rfc822", "Subject: n\n\nbody")], "{end:?}");
+        }
+        assert!(read(&cut("\n")).defects.contains(&"mime-unterminated".to_owned()));
+        let whole = "Content-Type: application/x\n\na\n";
+        assert_eq!(files(&read(whole)), [file("application/x", "a\n")]);
+    }
+
+    #[test]
+    fn two_delimiters_in_a_row_have_no_part_between_them() {
+        let mail = format!("{HEAD}--b\n--b\nContent-Type: text/plain\n\ntext\n--b--\n");
+        assert_eq!(read(&mail).body_text.as_deref(), Some("text"));
+        let mail = format!("{HEAD}--b\n\n--b\nContent-Type: text/plain\n\ntext\n--b--\n");
+        assert_eq!(read(&mail).body_text.as_deref(), Some(""));
+    }
+
+    #[test]
+    fn bodies_are_decoded_from_their_transfer_encoding_and_charset() {
+        let body = |head: &str, body: &[u8]| {
+            let mail = [format!("Subject: a\n{head}\n\n").as_bytes(), body].concat();
+            parser().parse(&mail).unwrap().body_text.unwrap()
+        };
+        assert_eq!(body("Content-Type: text/plain; charset=\"iso-8859-1\"", b"\xf6"), "ö");
+        assert_eq!(body("Content-Type: text/plain; charset*=us-ascii'en'utf-8", "ö".as_bytes()), "ö");
+        assert_eq!(body("X: none", b"\xf6"), "ö");
+        assert_eq!(body("Content-Transfer-Encoding: quoted-printable", b"=C3=B6 =\nx"), "ö x");
+        assert_eq!(body("Content-Transfer-Encoding: base64", b"w7Y=\n-- \nfooter"), "ö");
+        assert_eq!(body("Content-Transfer-Encoding: x-uuencode", b"begin 644 a\n#0V%T\n`\nend\n"), "Cat");
+    }
+
+    #[test]
+    fn a_deeply_nested_mail_is_kept_whole_beyond_the_bound() {
+        let mut mail = String::from("Subject: deep\n");
+        for level in 0..2000 {
+            let head = format!("Content-Type: multipart/mixed; boundary=b{level}b\n\n--b{level}b\n");
+            mail.push_str(&head);
+        }
+        let mail = read(&mail);
+        assert!(mail.defects.contains(&"mime-limit".to_owned()));
+        assert_eq!(mail.parts.len(), 1);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_mail_is_too_broken_to_be_read(
+            head in "(Content-Type: (multipart/mixed; boundary=b|message/rfc822)\n|(Subject|To): .{0,8}\n){0,3}",
+            body in "(--b|--b--|\n|Content-Type: (multipart/mixed; boundary=b|message/rfc822)\n|begin 1 a|=|é){0,20}",
+        ) {
+            let mail = format!("A: b\n{head}\n{body}");
+            let mail = parser().parse(mail.as_bytes());
+            proptest::prop_assert!(mail.is_ok());
+            for part in mail.unwrap().parts {
+                let _ = decode(&part);
+            }
+        }
+    }
 }
