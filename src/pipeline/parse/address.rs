@@ -1,7 +1,7 @@
 //! Address lists (RFC 5322 sections 3.4 and 4.4) as people and programs write them. Groups are flattened, source routes
 //! and comments dropped; an address stays as written, with the case, the quotes and the `xn--` labels it has.
 //!
-//! * Angle brackets decide: whatever stands before them is a name, with commas or an `@` in it too (`Smith, Jo <jo@x.example>`).
+//! * Angle brackets decide: what stands before them is a name, even with a comma in it (`Smith, Jo <jo@x.example>`).
 //! * `;` separates like `,`, and a missing comma is seen where the next address begins.
 //! * A single word is a local address (`root`); several words without an `@` are nobody's address.
 //! * Every byte is looked at a bounded number of times; what has no end (a quote, a comment) is searched for once.
@@ -35,8 +35,8 @@ type Visitor<'v> = dyn FnMut(Found<'_>) -> ControlFlow<()> + 'v;
 fn visit(field: &[u8], visitor: &mut Visitor<'_>) {
     let text = charset::undeclared(field);
     let mut list = List { text: &text, may_decode: true, visitor };
-    // The visitor's wish to stop is not an error of ours.
-    let (ControlFlow::Continue(()) | ControlFlow::Break(())) = list.read();
+    // A break is what the visitor wanted.
+    let _ = list.read();
 }
 
 struct Found<'t> {
@@ -46,10 +46,9 @@ struct Found<'t> {
 }
 
 impl Found<'_> {
-    /// The phrase, else the comment behind an address, as it was usual before phrases.
+    /// The phrase; without one the comment, which is where names stood before there were phrases.
     fn name(&self) -> Option<String> {
-        let phrase = Some(self.phrase).filter(|phrase| !without_comments(phrase).trim().is_empty());
-        phrase.or(self.comment).and_then(name)
+        name(&without_comments(self.phrase)).or_else(|| name(self.comment?))
     }
 }
 
@@ -125,7 +124,7 @@ impl List<'_, '_> {
             return if is_left_over { ControlFlow::Continue(()) } else { self.local(text, item.comment, words) };
         }
         let mut phrase = text.get(..words.first_at).unwrap_or_default();
-        for address in words.words.into_iter().filter(|word| has_at(word)).filter_map(addr_spec) {
+        for address in words.list.into_iter().filter(|word| has_at(word)).filter_map(addr_spec) {
             (self.visitor)(Found { phrase, comment: item.comment, address })?;
             phrase = "";
         }
@@ -136,8 +135,8 @@ impl List<'_, '_> {
     /// address stands there and the next field behind it.
     fn group_name(&mut self, item: &Item<'_>) -> ControlFlow<()> {
         let words = Words::of(self.text.get(item.text.clone()).unwrap_or_default());
-        let is_address = words.has_at && words.words.len() == 1;
-        match words.words.into_iter().next().filter(|_| is_address).and_then(addr_spec) {
+        let is_address = words.has_at && words.list.len() == 1;
+        match words.list.into_iter().next().filter(|_| is_address).and_then(addr_spec) {
             Some(address) => (self.visitor)(Found { phrase: "", comment: item.comment, address }),
             None => ControlFlow::Continue(()),
         }
@@ -151,7 +150,7 @@ impl List<'_, '_> {
                 return List { text: &decoded, may_decode: false, visitor: &mut *self.visitor }.read();
             }
         }
-        let mut words = words.words.into_iter();
+        let mut words = words.list.into_iter();
         match (words.next().filter(|word| is_local_part(word)), words.next()) {
             (Some(address), None) => (self.visitor)(Found { phrase: "", comment, address }),
             _ => ControlFlow::Continue(()),
@@ -184,9 +183,15 @@ impl<'t> Scanner<'t> {
         while let Some(byte) = self.peek() {
             let at = self.at;
             match byte {
-                b',' => return Some(self.end_item(start..at, None, comment, End::Comma)),
-                b';' => return Some(self.end_item(start..at, None, comment, End::Hard)),
-                b':' => return Some(self.end_item(start..at, None, comment, End::Group)),
+                b',' | b';' | b':' => {
+                    self.at += 1;
+                    let end = match byte {
+                        b',' => End::Comma,
+                        b';' => End::Hard,
+                        _ => End::Group,
+                    };
+                    return Some(Item { text: start..at, angle: None, comment, end });
+                }
                 b'<' => {
                     let angle = self.angle();
                     let end = self.behind_angle(&mut comment);
@@ -204,11 +209,6 @@ impl<'t> Scanner<'t> {
             }
         }
         Some(Item { text: start..self.at, angle: None, comment, end: End::Hard })
-    }
-
-    fn end_item(&mut self, text: Range<usize>, angle: Option<&'t str>, comment: Option<&'t str>, end: End) -> Item<'t> {
-        self.at += 1;
-        Item { text, angle, comment, end }
     }
 
     fn peek(&self) -> Option<u8> {
@@ -388,7 +388,7 @@ fn without_comments(text: &str) -> Cow<'_, str> {
 /// The words of an item without angle brackets. White space beside a dot or an `@` separates nothing (obs-local-part,
 /// obs-domain).
 struct Words {
-    words: Vec<String>,
+    list: Vec<String>,
     has_at: bool,
     /// Where the first word with an `@` begins.
     first_at: usize,
@@ -396,7 +396,7 @@ struct Words {
 
 impl Words {
     fn of(text: &str) -> Self {
-        let mut words = Self { words: Vec::new(), has_at: false, first_at: 0 };
+        let mut words = Self { list: Vec::new(), has_at: false, first_at: 0 };
         let mut word = String::new();
         let mut word_start = 0;
         let mut space = false;
@@ -447,7 +447,7 @@ impl Words {
             self.has_at = true;
             self.first_at = start;
         }
-        self.words.push(std::mem::take(word));
+        self.list.push(std::mem::take(word));
     }
 }
 
@@ -477,7 +477,7 @@ fn in_brackets(text: &str) -> Option<String> {
     if text.bytes().all(|byte| is_ordinary(byte) || byte == b'@') {
         return Some(text.to_owned());
     }
-    let words = Words::of(text).words;
+    let words = Words::of(text).list;
     (!words.is_empty()).then(|| words.join(" "))
 }
 
@@ -507,7 +507,8 @@ fn domain(text: &str) -> Option<Cow<'_, str>> {
         let literal = text.get(..=text.find(']')?)?;
         return Some(Cow::Owned(literal.chars().filter(|c| !c.is_whitespace()).collect()));
     }
-    let ends = |c: char| c.is_control() || " \"(),:;<>[\\]".contains(c);
+    let ends =
+        |c: char| c.is_control() || matches!(c, ' ' | '"' | '(' | ')' | ',' | ':' | ';' | '<' | '>' | '[' | '\\' | ']');
     let name = text.split(ends).next()?.trim_end_matches('.');
     let is_name = !name.contains('@') && name.split('.').all(|label| !label.is_empty());
     is_name.then_some(Cow::Borrowed(name))
@@ -631,7 +632,7 @@ mod tests {
             ("jo@x.example (Jo (the) Smith)", "Jo (the) Smith <jo@x.example>"),
             ("(Jo) jo@x.example (other)", "Jo <jo@x.example>"),
             ("root (Cron \\) Daemon)", "Cron ) Daemon <root>"),
-            ("Jo (Sales) <jo@x.example> (away)", "Jo (Sales) <jo@x.example>"),
+            ("Jo (Sales) Smith <jo@x.example> (away)", "Jo Smith <jo@x.example>"),
             ("(Jo) <jo@x.example>", "Jo <jo@x.example>"),
             ("jo@x.example (=?utf-8?q?J=C3=B6?=)", "Jö <jo@x.example>"),
         ]);

@@ -141,8 +141,8 @@ fn japanese(charset: Charset, bytes: &[u8]) -> String {
     };
     let mut standard = String::new();
     let mut rest = text.as_str();
-    while let Some((at, wide)) = rest.char_indices().find(|(_, c)| matches!(c, '～' | '∥' | '－' | '￠' | '￡' | '￢'))
-    {
+    let is_wide = |(_, c): &(usize, char)| matches!(c, '～' | '∥' | '－' | '￠' | '￡' | '￢');
+    while let Some((at, wide)) = rest.char_indices().find(is_wide) {
         let (before, tail) = rest.split_at(at);
         standard.push_str(before);
         standard.push(match wide {

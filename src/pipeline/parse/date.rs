@@ -132,7 +132,7 @@ fn named_zone(word: &[u8]) -> i64 {
 
 /// Of the proleptic Gregorian calendar. None when there is no such day, or a year that no mail has.
 fn days_since_1970(year: u32, month: u32, day: u32) -> Option<i64> {
-    let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    let leap = year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
     let length = match month {
         2 if leap => 29,
         2 => 28,

@@ -19,11 +19,12 @@ pub(super) fn media_type(field: &[u8]) -> Option<String> {
     if is_token(kind) && is_token(subtype) {
         return Some(format!("{kind}/{subtype}").to_ascii_lowercase());
     }
-    // Half a type is enough to know that this is not for reading.
-    const BINARY: [&str; 5] = ["application", "audio", "font", "image", "video"];
     let is_binary = BINARY.into_iter().any(|binary| kind.eq_ignore_ascii_case(binary));
     is_binary.then(|| "application/octet-stream".to_owned())
 }
+
+/// Half a type is enough to know that this is not for reading.
+const BINARY: [&str; 5] = ["application", "audio", "font", "image", "video"];
 
 /// The usual case: nothing but tokens before the parameters.
 fn plain_type(field: &[u8]) -> Option<&str> {

@@ -9,8 +9,7 @@ use mail_parser::Encoding;
 use super::words;
 use crate::model::mail::TransferEncoding;
 
-/// The encoding that a Content-Transfer-Encoding field names. An unknown one leaves the bytes as they are (section
-/// 6.4).
+/// The encoding that a Content-Transfer-Encoding field names. An unknown one leaves the bytes alone (section 6.4).
 pub(super) fn named(field: Option<&[u8]>) -> TransferEncoding {
     let Some(field) = field else { return TransferEncoding::Identity };
     let token = String::from_utf8_lossy(field.split(|byte| *byte == b'(').next().unwrap_or_default().trim_ascii());
