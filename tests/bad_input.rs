@@ -624,7 +624,12 @@ fn with_less_room_than_the_reserve_mail_is_deferred_and_delivered_once_there_is_
         assert!(sheet.stderr.contains("full"), "{}", sheet.stderr);
     }
     assert_eq!(server.failed().len(), 0, "deferred mail has not failed");
-    assert_eq!(server.only(&["status", "--json"])["claimed"], 20);
+    let status = server.only(&["status", "--json"]);
+    assert_eq!(
+        (&status["queue"], &status["claimed"]),
+        (&json!(20), &json!(0)),
+        "they stay where another server finds them"
+    );
     server.ask(&["doctor"]).ends(1);
     disk.resize("200m");
     assert_eq!(server.run().ends(), "20 found: 20 delivered");

@@ -879,15 +879,17 @@ fn verify_finds_bytes_that_are_not_what_they_were() {
     assert_ne!(server.ask(&["cat", "news", "1", "a.bin"]).stdout, marked);
 }
 
+/// A file as a server leaves it that dies after the claim.
+fn claim(server: &Server, number: u64, bytes: Vec<u8>) {
+    fs::write(server.own_folder().join("claimed").join(format!("7-{number}-{number}.eml.claim")), bytes).unwrap();
+}
+
 #[test]
 fn reclaim_takes_the_claims_of_a_server_that_is_gone() {
-    // Its disk seems full: it claims and can deliver nothing.
-    let dead = Server::with("[limits]\nstore_reserve = \"4000000GiB\"\n");
-    dead.list("news", "announcements", &[]);
-    dead.put("a.eml", letter("a", &["news"]));
-    dead.put("b.eml", letter("b", &["news"]));
-    assert_eq!(dead.run().ends(), "2 found: 2 deferred");
-    assert_eq!(dead.own("claimed").len(), 2);
+    let dead = Server::with_news();
+    dead.run();
+    claim(&dead, 1, letter("a", &["news"]).iis());
+    claim(&dead, 2, letter("b", &["news"]).iis());
     let heir = Server::new();
     fs::write(
         heir.path("mailmill.toml"),
@@ -909,10 +911,9 @@ fn reclaim_takes_the_claims_of_a_server_that_is_gone() {
 
 #[test]
 fn reclaim_takes_everything_when_the_store_is_lost() {
-    let dead = Server::with("[limits]\nstore_reserve = \"4000000GiB\"\n");
-    dead.list("news", "announcements", &[]);
-    dead.put("a.eml", letter("a", &["news"]));
-    assert_eq!(dead.run().ends(), "1 found: 1 deferred");
+    let dead = Server::with_news();
+    dead.run();
+    claim(&dead, 1, letter("a", &["news"]).iis());
     fs::remove_dir_all(dead.path("store")).unwrap();
     dead.configure("");
     dead.list("news", "announcements", &[]);

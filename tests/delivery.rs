@@ -679,13 +679,15 @@ fn picture_and_form_libraries_have_folders_and_are_exported_as_a_tree() {
     let server = Server::new();
     for kind in ["picture-library", "form-library"] {
         server.list(kind, kind, &["folders=subject"]);
-        let name = if kind == "picture-library" { "a.png" } else { "a.xml" };
-        server.put("x.eml", letter("s", &[kind]).attach(name, "bytes"));
+        let is_picture = kind == "picture-library";
+        let name = if is_picture { "a.png" } else { "a.xml" };
+        let bytes = if is_picture { &b"\x89PNG\r\n\x1a\n rest"[..] } else { b"<?xml version='1.0'?><form/>" };
+        server.put("x.eml", letter("s", &[kind]).attach(name, bytes));
         server.run();
         assert_eq!(paths(&server.items(kind)[0]), [format!("s/{name}")]);
         let to = server.path(&format!("out-{kind}"));
         server.good(&["export", kind, "--to", to.to_str().unwrap()]);
-        assert_eq!(fs::read(to.join("s").join(name)).unwrap(), b"bytes");
+        assert_eq!(fs::read(to.join("s").join(name)).unwrap(), bytes);
     }
 }
 

@@ -52,6 +52,7 @@ impl Backup {
 
 impl Restore {
     pub fn carry_out(&self, config: &Config, console: &mut Console) -> Result<Exit, Failure> {
+        let _lock = Lock::take(&config.store, Duration::ZERO)?;
         if !self.dir.join("db").is_dir() {
             let text = format!("{} is not a backup made by `mailmill backup`", self.dir.display());
             return Err(Failure::Usage(text));
@@ -60,7 +61,6 @@ impl Restore {
             let text = format!("store {} exists; move it away before restoring over it", config.store.display());
             return Err(Failure::Usage(text));
         }
-        let _lock = Lock::take(&config.store, Duration::ZERO)?;
         crate::store::restore(&self.dir, &config.store)?;
         console.note(&format!("{} is a copy of {} now", config.store.display(), self.dir.display()))?;
         Ok(Exit::Good)

@@ -495,8 +495,11 @@ impl Feeder<'_, '_> {
                 match fed {
                     // Nothing was claimed yet, and nothing need be.
                     Err(error @ EngineError::Store(StoreError::Full(_))) if lock(&batch.sheet).found == 0 => {
-                        batch.halt(error);
                         defer_in_place(batch, &spool, limit)?;
+                        // Where nothing waits, nothing is wrong.
+                        if lock(&batch.sheet).found > 0 {
+                            batch.halt(error);
+                        }
                     }
                     fed => fed?,
                 }

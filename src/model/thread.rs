@@ -116,8 +116,10 @@ impl Facts {
         Some((self.topic?, earliest..=latest))
     }
 
-    fn rank(&self) -> (i64, &MailId, ItemId) {
-        (self.time, &self.tie, self.item)
+    /// By time; in the same second a mail that names fewer ancestors comes first.
+    fn rank(&self) -> (i64, usize, usize, &MailId, ItemId) {
+        let levels = self.index.as_ref().map_or(0, |index| index.0.len());
+        (self.time, self.refs.len(), levels, &self.tie, self.item)
     }
 }
 
@@ -271,8 +273,8 @@ const ROOT: Rank = 0;
 
 /// The discussion as a tree, in reading order: a mail before its answers, answers of one mail by time.
 ///
-/// A function of the set of members, whose items are distinct; their order does not matter. The root is the earliest by time
-/// and then by mail id, whatever it refers to: if a fast or slow clock makes a reply the earliest, it is the root and the
+/// A function of the set of members, whose items are distinct; their order does not matter. The root is the earliest by time,
+/// then by how few ancestors it names, then by mail id, whatever it refers to: if a fast or slow clock makes a reply the earliest, it is the root and the
 /// mail that it answers hangs below it. Any other mail hangs under the first of these that is a member:
 ///
 /// 1. the nearest ancestor that it names, In-Reply-To before References;

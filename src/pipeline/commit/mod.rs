@@ -596,9 +596,11 @@ mod tests {
 
     /// `verify` walks through the lists that the store knows.
     fn with_lists(store: MemoryStore) -> MemoryStore {
-        let lists =
-            directory().all().into_iter().map(|list| Write::List(Box::new((**list).clone()))).collect::<Vec<_>>();
-        store.commit(lists.into()).unwrap();
+        let directory = directory();
+        let lists = directory.all().into_iter().map(|list| Write::List(Box::new((**list).clone())));
+        // As the engine and the making of lists would have left them.
+        let counters = [Write::Counter(Counter::List, 1000), Write::Counter(Counter::Batch, 1000)];
+        store.commit(lists.chain(counters).collect::<Vec<_>>().into()).unwrap();
         store
     }
 
