@@ -286,14 +286,14 @@ fn impure_words(file: &str, all: &[Token<'_>]) -> Vec<Violation> {
         return Vec::new();
     }
     let tests = all.windows(3).position(|three| three[0].text == "cfg" && three[2].text == "test").unwrap_or(all.len());
-    let said = all[..tests].windows(2).filter(|two| {
-        let path = two[0].text == "::" || two[1].text == "::";
+    let is_path = |at: Option<usize>| at.and_then(|at| all.get(at)).is_some_and(|token| token.text == "::");
+    let said = (0..tests).filter(|at| {
+        let word = all[*at].text;
         // `super::thread` is the discussion, not the thread of a program.
-        let is_ours = matches!(two[0].text, "super" | "crate" | "self" | "model") && two[1].text == "::";
-        path && !is_ours && two.iter().any(|token| IMPURE.contains(&token.text))
+        let is_other = word == "thread" && at.checked_sub(2).is_some_and(|before| all[before].text == "super");
+        IMPURE.contains(&word) && !is_other && (is_path(at.checked_sub(1)) || is_path(Some(at + 1)))
     });
-    let line = |two: &[Token<'_>]| two[0].line;
-    let mut lines: Vec<usize> = said.map(line).collect();
+    let mut lines: Vec<usize> = said.map(|at| all[at].line).collect();
     lines.dedup();
     let text = "floor 0 has no I/O, no threads, no clock";
     lines.into_iter().map(|line| Violation { file: file.to_owned(), line, text: text.to_owned() }).collect()

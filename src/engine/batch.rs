@@ -16,7 +16,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use super::budget::Budget;
 use super::judge::{Policy, Verdict};
 use super::poison::{Alone, Slots};
-use super::{EngineError, Mill, Progress, TICK, rfc3339};
+use super::{EngineError, Mill, Progress, TICK, open_claims, rfc3339};
 use crate::config::Keep as KeepSetting;
 use crate::import_source::Found;
 use crate::model::list::List;
@@ -135,7 +135,7 @@ impl Mill {
             spool,
             policy,
             progress,
-            budget: Budget::new(limits.memory, limits.claims as u64),
+            budget: Budget::new(limits.memory, open_claims(limits.claims)),
             sheet: Mutex::new(sheet),
             number: AtomicU64::new(0),
             next_claim: AtomicU64::new(1),
@@ -595,6 +595,7 @@ impl Feeder<'_, '_> {
                     self.batch.ends_in_place(End::Incomplete, None);
                 }
                 Taken::Stuck(error) => {
+                    spool.check_folder(&error)?;
                     self.batch.found()?;
                     self.batch.ends_in_place(End::Deferred, Some(stuck(id, name, &error)));
                 }

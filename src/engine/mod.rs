@@ -200,5 +200,12 @@ pub fn raise_file_limit() {
     let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
 }
 
+/// How many claims may be open at a time: each holds its file, and the store and the settling threads want files of their own.
+fn open_claims(wanted: usize) -> u64 {
+    use rustix::process::{Resource, getrlimit};
+    let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    (wanted as u64).min((limit.saturating_sub(40) / 4).max(1))
+}
+
 /// How long a batch waits for more before it looks at the clock again.
 const TICK: Duration = Duration::from_millis(20);

@@ -162,6 +162,18 @@ impl Spool {
         }
     }
 
+    /// Whether an error of one file is one of the whole folder, which no other file will be spared.
+    pub fn check_folder(&self, error: &io::Error) -> Result<(), SpoolError> {
+        match error.raw_os_error() {
+            Some(code) if code == rustix::io::Errno::ROFS.raw_os_error() => Err(SpoolError::Folder {
+                action: "rename a file into .mailmill",
+                path: self.drop.options.drop_folder.clone(),
+                source: io::Error::from_raw_os_error(code),
+            }),
+            _ => self.check_ours(),
+        }
+    }
+
     fn folder(&self, name: &str) -> PathBuf {
         self.own.join(name)
     }

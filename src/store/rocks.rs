@@ -260,10 +260,16 @@ fn database_options() -> Options {
     options.set_max_background_jobs(2);
     // Spreads what a flush writes over its time, so that a synced write does not wait behind one big writeback.
     options.set_bytes_per_sync(1 << 20);
-    options.set_max_open_files(512);
+    options.set_max_open_files(open_files());
     options.set_keep_log_file_num(5);
     options.set_log_level(LogLevel::Warn);
     options
+}
+
+/// Where a process may have few files open, the store takes a quarter of them.
+fn open_files() -> i32 {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(u64::MAX);
+    i32::try_from((limit / 4).clamp(20, 512)).unwrap_or(512)
 }
 
 fn family_options(name: &str, cache: &Cache) -> Options {

@@ -3,7 +3,7 @@
 //!
 //! Nobody may write meanwhile, or the counts of two moments are compared.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use serde::Serialize;
 
@@ -37,7 +37,7 @@ pub struct Report {
 
 /// The report, and the writes that remove the garbage.
 pub fn verify(store: &dyn ListStore) -> Result<(Report, Vec<Write>), StoreError> {
-    let mut check = Check { store, report: Report::default(), counted: HashMap::new(), index: HashMap::new() };
+    let mut check = Check { store, report: Report::default(), counted: HashMap::new(), index: BTreeMap::new() };
     store.each_blob_entry(&mut |hash, entry| {
         check.index.insert(hash, entry);
         true
@@ -67,7 +67,7 @@ struct Check<'s> {
     report: Report,
     /// How often items name each blob.
     counted: HashMap<BlobHash, u64>,
-    index: HashMap<BlobHash, BlobEntry>,
+    index: BTreeMap<BlobHash, BlobEntry>,
 }
 
 /// A library's files by path and version.
