@@ -1,6 +1,8 @@
 //! `mailmill bench`: what it prints is what it did, on all of the mail, and nothing is left behind. Says nothing about speed.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)] // it fails by panicking
+#![allow(clippy::disallowed_methods)] // it plays administrator and writer
 #![cfg(feature = "rocks")]
-#![allow(clippy::unwrap_used, clippy::panic)] // helpers of tests may fail as tests do
+// helpers of tests may fail as tests do
 
 use std::path::Path;
 use std::process::{Command, Output};

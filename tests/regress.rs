@@ -1,5 +1,7 @@
 //! Mail that once broke something, and the seeds of the fuzzer, through the same checks that the fuzzer runs, and through
 //! `mailmill import`. A file in `testdata/regress` is named after what it broke.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)] // it fails by panicking
+#![allow(clippy::disallowed_methods)] // it plays administrator and writer
 
 #[path = "../fuzz/src/envelope.rs"]
 mod envelope;

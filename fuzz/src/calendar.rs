@@ -23,7 +23,7 @@ pub fn check(bytes: &[u8]) {
     for (uid, series) in &forwards {
         assert_eq!(uid, &series.uid);
         let event = series.event();
-        let start = event.and_then(|event| event.start.as_ref()).map_or(0, |start| start.seconds());
+        let start = event.and_then(|event| event.start.as_ref()).map_or(0, mailmill::calendar::When::seconds);
         let some = occurrences(series, start.saturating_sub(1), start.saturating_add(WINDOW), 100);
         assert!(some.list.len() <= 100);
     }

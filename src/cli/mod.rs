@@ -1,6 +1,6 @@
 //! Floor 4: the commands. Reads words, opens what they need, prints what came of it. Decides nothing about any mail.
 //!
-//! A command that needs the store is a [`Request`]: answered here where no other process owns the store, else by its owner
+//! A command that needs the store is a `Request`: answered here where no other process owns the store, else by its owner
 //! through the control socket. Both ways run the same code.
 
 mod console;

@@ -648,7 +648,7 @@ mod model {
         (".{0,3}", names, any::<Option<i64>>(), prop::collection::vec(any::<u8>(), 0..5)).prop_map(
             |(title, names, date, headers)| {
                 let attachments = names.iter().map(|name| attachment(name, name.as_bytes())).collect();
-                Item { attachments, date, headers, ..item(&title) }
+                Item { date, headers, attachments, ..item(&title) }
             },
         )
     }

@@ -283,7 +283,7 @@ mod tests {
 
     #[test]
     fn every_kind_and_choice_is_frozen() {
-        let kinds: Vec<u8> = Kind::ALL.iter().flat_map(|kind| encode(kind)).collect();
+        let kinds: Vec<u8> = Kind::ALL.iter().flat_map(encode).collect();
         assert_frozen("Kind", &kinds, "0100010101020103010401050106");
         let folders: Vec<u8> = [Folders::Root, Folders::Sender, Folders::Subject].iter().flat_map(encode).collect();
         assert_frozen("Folders", &folders, "010001010102");

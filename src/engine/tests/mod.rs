@@ -218,17 +218,6 @@ impl Server {
         Mill::new(self.config.clone(), self.store.clone()).unwrap()
     }
 
-    /// At the first call of a step of the store.
-    pub fn when(&self, step: &'static str, act: impl FnOnce() + Send + 'static) {
-        let mut act = Some(act);
-        self.each(step, move || {
-            act.take().is_none_or(|act| {
-                act();
-                true
-            })
-        });
-    }
-
     /// At each call of a step of the store, until it answers true.
     pub fn each(&self, step: &'static str, act: impl FnMut() -> bool + Send + 'static) {
         *self.store.hook.lock().unwrap() = Some((step, Box::new(act)));
