@@ -114,7 +114,7 @@ fn an_item_has_every_key_of_the_contract_and_what_is_absent_is_null_or_empty() {
 }
 
 #[test]
-fn the_two_envelope_forms_give_equal_items() {
+fn probe_5_the_two_envelope_forms_give_equal_items() {
     let server = Server::new();
     server.list("news", "announcements", &["save_original=true"]);
     server.list("docs", "document-library", &["save_original=true"]);
@@ -180,7 +180,7 @@ fn without_an_envelope_mail_is_refused_or_routed_by_its_headers() {
 // several recipients
 
 #[test]
-fn each_recipient_is_judged_for_itself_and_a_retry_does_not_repeat_the_good_one() {
+fn probe_4_each_recipient_is_judged_for_itself_and_a_retry_does_not_repeat_the_good_one() {
     let server = Server::with_news();
     server.list("off", "announcements", &["receive=false"]);
     let mail = letter("probe 4", &["news", "missing", "off"]).iis();
@@ -230,7 +230,7 @@ fn two_addresses_of_one_list_are_one_delivery() {
 }
 
 #[test]
-fn four_hundred_unknown_addresses_hold_up_nobody() {
+fn probe_3_four_hundred_unknown_addresses_hold_up_nobody() {
     let server = Server::with_news();
     for number in 0..400 {
         server.put(format!("a{number:03}.eml"), letter(&format!("nobody {number}"), &[&format!("nobody{number}")]));
@@ -570,7 +570,7 @@ fn a_library_puts_files_in_its_root_or_in_folders_by_sender_or_subject() {
 }
 
 #[test]
-fn without_overwrite_equal_names_get_a_free_one_and_with_it_a_new_version() {
+fn probe_9_without_overwrite_equal_names_get_a_free_one_and_with_it_a_new_version() {
     let server = Server::new();
     server.list("keep", "document-library", &[]);
     server.list("over", "document-library", &["overwrite=true"]);
@@ -618,7 +618,7 @@ fn two_parts_of_one_name_in_one_mail_are_two_files_also_with_overwrite() {
 }
 
 #[test]
-fn names_of_files_are_made_safe_and_the_name_as_sent_is_kept() {
+fn probe_9_names_of_files_are_made_safe_and_the_name_as_sent_is_kept() {
     let server = Server::new();
     server.list("docs", "document-library", &["save_original=true"]);
     let long = format!("{}.docx", "n".repeat(300));
@@ -899,7 +899,7 @@ fn invitation(method: &str, sequence: u32, start: &str) -> String {
 }
 
 #[test]
-fn an_invitation_is_updated_by_a_later_one_and_not_by_an_older_one_and_can_be_cancelled() {
+fn probe_7_an_invitation_is_updated_by_a_later_one_and_not_by_an_older_one_and_can_be_cancelled() {
     let server = Server::new();
     server.list("dates", "calendar", &[]);
     let event = |mail: String| {
@@ -921,7 +921,7 @@ fn an_invitation_is_updated_by_a_later_one_and_not_by_an_older_one_and_can_be_ca
 }
 
 #[test]
-fn replies_of_any_mailer_come_into_one_thread() {
+fn probe_8_replies_of_any_mailer_come_into_one_thread() {
     let server = Server::new();
     server.list("talk", "discussion-board", &[]);
     let index = |more: usize| {
