@@ -37,6 +37,8 @@ for target in "${targets[@]}"; do
     options=(-max_total_time="$time" -timeout=25 -rss_limit_mb=2048 -max_len=32768 -print_final_stats=1)
     [ "$target" = store ] || options+=(-dict=fuzz/mime.dict)
     [ -d "$seeds" ] || mkdir -p "$seeds"
+    # A build that fails is no finding.
+    "$fuzz" fuzz build --target-dir "$target_folder" "$target"
     echo "== $target, $time s" >&2
     if ! "$fuzz" fuzz run --target-dir "$target_folder" "$target" "$corpus" "$seeds" -- "${options[@]}"; then
         echo "== $target: a finding, see fuzz/artifacts/$target" >&2

@@ -86,9 +86,10 @@ fn folders_are_for_libraries() {
     {
         for (kind, end) in each_kind(setting, as_it_is) {
             let path = end.unwrap()["attachments"][0]["path"].clone();
-            match is_library(kind) {
-                true => assert!(text(&path).starts_with(folder), "{kind} {setting}: {path}"),
-                false => assert!(path.is_null(), "{kind} {setting}: {path}"),
+            if is_library(kind) {
+                assert!(text(&path).starts_with(folder), "{kind} {setting}: {path}");
+            } else {
+                assert!(path.is_null(), "{kind} {setting}: {path}");
             }
         }
     }
@@ -111,7 +112,7 @@ fn overwrite_makes_versions_in_libraries_and_nothing_elsewhere() {
             let free = format!("{stem} (2).{extension}");
             match (is_library(kind), overwrite) {
                 (true, true) => {
-                    assert_eq!((text(&file["path"]).as_str(), &file["version"]), (name, &2.into()), "{kind}")
+                    assert_eq!((text(&file["path"]).as_str(), &file["version"]), (name, &2.into()), "{kind}");
                 }
                 (true, false) => assert_eq!((text(&file["path"]), &file["version"]), (free, &1.into()), "{kind}"),
                 (false, _) => assert!(file["path"].is_null() && text(&file["name"]) == name, "{kind}: {file}"),
