@@ -717,6 +717,25 @@ fn settled_files_are_removed_or_kept_under_done() {
 }
 
 #[test]
+fn what_was_kept_longer_than_keep_for_is_removed_and_nothing_else() {
+    let server = Server::with("[incoming]\nkeep = \"done\"\nkeep_for = \"30d\"\n");
+    server.list("news", "announcements", &[]);
+    server.put("x.eml", letter("today", &["news"]));
+    server.run();
+    let done = server.own_folder().join("done");
+    for folder in ["2001-02-03", "not-a-date", "2001-02-03-mine"] {
+        fs::create_dir(done.join(folder)).unwrap();
+        fs::write(done.join(folder).join("1-1-old.eml"), "old").unwrap();
+    }
+    server.put("y.eml", letter("again", &["news"]));
+    server.run();
+    let left = server.own("done");
+    assert!(!left.contains(&"2001-02-03".to_owned()), "{left:?}");
+    assert_eq!(left.len(), 3, "{left:?}");
+    assert_eq!(files_below(&done).len(), 4);
+}
+
+#[test]
 fn a_limit_takes_so_many_and_leaves_the_rest() {
     let server = Server::with_news();
     for number in 0..10 {

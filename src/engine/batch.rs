@@ -124,6 +124,9 @@ impl Mill {
                 return BatchResult { sheet, error: Some(error.into()) };
             }
         };
+        if let Some(spool) = &spool {
+            self.forget_done(spool, started);
+        }
         let policy = match &work {
             Work::Import { list, .. } => Policy::Import(Arc::clone(list)),
             _ => Policy::Envelope,
@@ -146,6 +149,19 @@ impl Mill {
         };
         batch.run(work);
         batch.close(clock.elapsed())
+    }
+}
+
+impl Mill {
+    /// What was kept longer than `incoming.keep_for` goes. Mail does not wait for it: what cannot be removed is tried again.
+    fn forget_done(&self, spool: &Spool, now: jiff::Timestamp) {
+        let incoming = &self.config.incoming;
+        let kept = i64::try_from(incoming.keep_for.as_secs()).unwrap_or(i64::MAX);
+        let oldest = jiff::Timestamp::from_second(now.as_second().saturating_sub(kept));
+        let (KeepSetting::Done, Ok(oldest)) = (incoming.keep, oldest) else { return };
+        if let Err(error) = spool.purge_done(&oldest.strftime("%Y-%m-%d").to_string()) {
+            tracing::warn!(%error, "old files in done/ cannot be removed");
+        }
     }
 }
 

@@ -78,6 +78,22 @@ impl Spool {
     }
 
     /// On an error the claim has not moved.
+    /// Removes what was kept under `done/DATE/` of days before this one (`YYYY-MM-DD`). Other names there are not ours.
+    pub fn purge_done(&self, before: &str) -> io::Result<()> {
+        for entry in fs::read_dir(self.folder("done"))? {
+            let entry = entry?;
+            let name = entry.file_name();
+            let is_day = name.to_str().is_some_and(|name| {
+                let shape = name.bytes().map(|byte| if byte.is_ascii_digit() { b'0' } else { byte });
+                shape.eq(*b"0000-00-00") && name < before
+            });
+            if is_day {
+                fs::remove_dir_all(entry.path())?;
+            }
+        }
+        Ok(())
+    }
+
     fn set_aside(&self, claim: &Claim, end: End, note: &Note) -> io::Result<()> {
         let folder = self.folder(if end == End::Damaged { "damaged" } else { "refused" });
         self.sync_bytes(claim)?;
