@@ -4,6 +4,7 @@
 # make doc     the documentation of the code
 # make bench   criterion benches (BENCH=parse for one)
 # make perf    instructions that a mail costs a worker, against benches/perf.txt (ACCEPT=1 for new figures)
+# make torture every scenario of tests/torture for TORTURE_SECONDS, and a table of what was lost and doubled
 # make fuzz    every fuzz target (TIME=60 seconds each)
 #
 # One profile for everything: RocksDB takes 18 minutes to compile on 2 cores, and each further profile as long again.
@@ -12,6 +13,7 @@ CARGO := .ci/cargo
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 TIME ?= 60
 BENCH ?=
+TORTURE_SECONDS ?= 540
 ACCEPT ?=
 
 # ccache, where it is installed, makes a second build of RocksDB cheap.
@@ -22,7 +24,7 @@ export CXX := ccache $(CXX)
 endif
 endif
 
-.PHONY: run build test lint doc bench perf fuzz setup
+.PHONY: run build test lint doc bench perf torture fuzz setup
 
 setup:
 	@.ci/setup
@@ -48,6 +50,9 @@ bench: setup
 
 perf: build
 	CARGO_TARGET_DIR=$(TARGET) benches/perf.sh $(if $(ACCEPT),--accept)
+
+torture: setup
+	TORTURE_SECONDS=$(TORTURE_SECONDS) $(CARGO) test --release --test torture
 
 fuzz: setup
 	fuzz/run.sh $(TIME)

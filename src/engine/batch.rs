@@ -532,7 +532,12 @@ impl Feeder<'_, '_> {
                 release(spool.as_deref(), &claim);
                 break;
             }
-            self.batch.found()?;
+            if let Err(error) = self.batch.found() {
+                // Nobody works on these: the next batch takes them up again.
+                release(spool.as_deref(), &claim);
+                claims.for_each(|claim| release(spool.as_deref(), &claim));
+                return Err(error.into());
+            }
             // Opened here for its size; what is wrong with it is judged when it is read.
             if let Some(spool) = &spool {
                 let _ = claim.open(spool);
@@ -577,7 +582,14 @@ impl Feeder<'_, '_> {
     }
 
     fn feed_spool(&mut self, spool: &Spool, limit: u64) -> Result<(), EngineError> {
-        let claims = self.feed_suspects(spool, spool.waiting_claims()?)?;
+        let claims = spool.waiting_claims()?;
+        if !claims.is_empty()
+            && let Err(error) = self.batch.number_for_claim()
+        {
+            claims.iter().for_each(|claim| spool.release(claim.id()));
+            return Err(error.into());
+        }
+        let claims = self.feed_suspects(spool, claims)?;
         let found = lock(&self.batch.sheet).found;
         self.feed_claims(claims, limit.saturating_sub(found))?;
         self.feed_folder(spool, limit)
