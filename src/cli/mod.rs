@@ -170,6 +170,23 @@ impl Request {
         }
     }
 
+    /// Whether asking twice is the same as asking once.
+    const fn only_looks(&self) -> bool {
+        matches!(
+            self,
+            Self::Items(_)
+                | Self::Show(_)
+                | Self::Export(_)
+                | Self::Cat(_)
+                | Self::Trace(_)
+                | Self::History(_)
+                | Self::DryRun(_)
+                | Self::Status(_)
+                // An import that is repeated delivers nothing twice.
+                | Self::Import(_)
+        )
+    }
+
     fn answer(&self, desk: &Desk, console: &mut Console) -> Result<Exit, Failure> {
         match self {
             Self::Import(import) => import.answer(desk, console),

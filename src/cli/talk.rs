@@ -23,7 +23,11 @@ pub fn ask(config: Config, request: &Request, console: &mut Console) -> Result<E
             return exit;
         }
         if let Ok(stream) = desk::connect(&config.store) {
-            return talk(stream, request, console);
+            match talk(stream, request, console) {
+                // It was just ending. Nothing was done that asking once more would do twice.
+                Err(Lost::Unheard(_)) if start.elapsed() <= PATIENCE => {}
+                answered => return answered.map_err(Failure::from),
+            }
         }
         if start.elapsed() > PATIENCE {
             let store = config.store.display();
@@ -33,17 +37,53 @@ pub fn ask(config: Config, request: &Request, console: &mut Console) -> Result<E
     }
 }
 
+/// Why there is no answer.
+pub enum Lost {
+    /// The owner ended, and cannot have acted on the request, or only looked something up.
+    Unheard(Failure),
+    Other(Failure),
+}
+
+impl From<Lost> for Failure {
+    fn from(lost: Lost) -> Self {
+        match lost {
+            Lost::Unheard(failure) | Lost::Other(failure) => failure,
+        }
+    }
+}
+
+impl From<Failure> for Lost {
+    fn from(failure: Failure) -> Self {
+        Self::Other(failure)
+    }
+}
+
+impl From<io::Error> for Lost {
+    fn from(error: io::Error) -> Self {
+        Self::Other(error.into())
+    }
+}
+
 /// Sends a request to the owner and shows the answer.
-pub fn talk(mut stream: UnixStream, request: &Request, console: &mut Console) -> Result<Exit, Failure> {
+pub fn talk(mut stream: UnixStream, request: &Request, console: &mut Console) -> Result<Exit, Lost> {
     let text =
         serde_json::to_vec(request).map_err(|error| Failure::Usage(format!("the request cannot be sent: {error}")))?;
     let length = u32::try_from(text.len()).map_err(|_| Failure::Usage("the request is too long".to_owned()))?;
     let lost = |error: io::Error| Failure::Engine(format!("the owner of the store ended before it answered: {error}"));
-    stream.write_all(&length.to_be_bytes()).and_then(|()| stream.write_all(&text)).map_err(lost)?;
+    // Half a request is never acted on.
+    stream
+        .write_all(&length.to_be_bytes())
+        .and_then(|()| stream.write_all(&text))
+        .map_err(|error| Lost::Unheard(lost(error)))?;
+    let mut heard = false;
     let mut stream = io::BufReader::with_capacity(64 << 10, stream);
     loop {
         let mut head = [0; 5];
-        stream.read_exact(&mut head).map_err(lost)?;
+        let read = stream.read_exact(&mut head).map_err(lost);
+        read.map_err(
+            |failure| if !heard && request.only_looks() { Lost::Unheard(failure) } else { Lost::Other(failure) },
+        )?;
+        heard = true;
         let [tag, length @ ..] = head;
         let length = u32::from_be_bytes(length);
         let mut bytes = Vec::new();
@@ -56,9 +96,9 @@ pub fn talk(mut stream: UnixStream, request: &Request, console: &mut Console) ->
             }
             Some(Frame::Exit) => return Ok(Exit::from_code(bytes.first().copied().unwrap_or(Exit::Engine as u8))),
             None => {
-                return Err(Failure::Engine(
+                return Err(Lost::from(Failure::Engine(
                     "the owner of the store answers in a way this program does not know".to_owned(),
-                ));
+                )));
             }
         }
     }
