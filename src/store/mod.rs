@@ -7,6 +7,9 @@ mod keys;
 #[cfg(feature = "rocks")]
 mod rocks;
 
+#[cfg(feature = "rocks")]
+mod revive;
+
 mod memory;
 
 mod verify;
@@ -35,6 +38,10 @@ pub enum StoreError {
     Full(String),
     #[error("store {path}: {cause}")]
     Open { path: PathBuf, cause: String },
+    #[error(
+        "store {path}: it was deleted or moved away while in use. Mail that was not yet in it stays in the drop folder; put the store back, or restore a backup, then start again"
+    )]
+    Gone { path: PathBuf },
     #[error("store {path} has format {found}, this program knows formats up to {known}: use a newer mailmill")]
     Newer { path: PathBuf, found: u32, known: u32 },
     #[error("store: {0}")]
@@ -191,6 +198,11 @@ pub trait ListStore: Send + Sync {
     fn each_ledger(&self, visit: &mut dyn FnMut(MailId, ListId, LedgerEntry) -> bool) -> Result<(), StoreError>;
     fn each_journal(&self, visit: &mut dyn FnMut(MailId, JournalEntry) -> bool) -> Result<(), StoreError>;
 
+    /// Called before a batch: makes a store that ran into a full disk take mail again, where it can.
+    fn recover(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
     /// A consistent copy in a folder that does not exist yet, also while mail is being stored.
     fn backup(&self, folder: &Path) -> Result<(), StoreError>;
 }
@@ -199,7 +211,8 @@ pub trait ListStore: Send + Sync {
 pub fn open(path: &Path) -> Result<Arc<dyn ListStore>, StoreError> {
     #[cfg(feature = "rocks")]
     {
-        Ok(Arc::new(RocksStore::open(path)?))
+        let path = path.to_owned();
+        Ok(Arc::new(revive::Revived::open(move || RocksStore::open(&path))?))
     }
     #[cfg(not(feature = "rocks"))]
     {

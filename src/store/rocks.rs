@@ -3,6 +3,7 @@
 #![allow(clippy::disallowed_methods)] // a restored store is built under another name and renamed
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use rocksdb::statistics::Histogram;
@@ -42,11 +43,33 @@ const BLOB_FILE_FROM: u64 = 4 << 10;
 
 pub struct RocksStore {
     db: DB,
+    place: Place,
     uuid: String,
     synced: WriteOptions,
     counters: Option<Counters>,
     /// Why nothing can be written: the disk was full when the store was opened.
     full: Option<String>,
+}
+
+/// The folder of the database, as it was when it was opened.
+struct Place {
+    path: PathBuf,
+    device: u64,
+    inode: u64,
+}
+
+impl Place {
+    fn of(store: &Path) -> std::io::Result<Self> {
+        let folder = fs::metadata(store.join("db"))?;
+        Ok(Self { path: store.to_owned(), device: folder.dev(), inode: folder.ino() })
+    }
+
+    /// Whether it is still there, with the file that every open database has.
+    fn check(&self) -> Result<(), StoreError> {
+        let db = self.path.join("db");
+        let same = fs::metadata(&db).is_ok_and(|now| (now.dev(), now.ino()) == (self.device, self.inode));
+        if same && db.join("CURRENT").exists() { Ok(()) } else { Err(StoreError::Gone { path: self.path.clone() }) }
+    }
 }
 
 /// Why a store does not open. RocksDB opens all families or none, and a later format may have some that we do not know.
@@ -112,7 +135,8 @@ impl RocksStore {
                 _ => return Err(why_closed(path, error)),
             },
         };
-        let mut store = Self { db, uuid: String::new(), synced: synced(), counters, full };
+        let place = Place::of(path).map_err(|error| fail(error.to_string()))?;
+        let mut store = Self { db, place, uuid: String::new(), synced: synced(), counters, full };
         store.uuid = store.check_format(path)?;
         Ok(store)
     }
@@ -315,6 +339,8 @@ impl ListStore for RocksStore {
             }
             self.db.write_opt(batch, &self.synced).map_err(backend)?;
         }
+        // Files that were deleted are written to as gladly as any: what went into them is not stored.
+        self.place.check()?;
         Ok(Receipt::all(group.claims))
     }
 
@@ -672,6 +698,20 @@ mod tests {
             assert!(error.to_string().starts_with(&expected), "with a new family: {new_family}: {error}");
             assert!(matches!(error, StoreError::Newer { found: LATER, .. }));
         }
+    }
+
+    #[test]
+    fn a_store_whose_folder_goes_away_gives_no_receipts() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("store");
+        let write = || Group::from(vec![Write::Counter(Counter::Blob, 7)]);
+        let store = RocksStore::open(&path).unwrap();
+        store.commit(write()).unwrap();
+        fs::rename(&path, folder.path().join("away")).unwrap();
+        assert!(matches!(store.commit(write()), Err(StoreError::Gone { .. })));
+        fs::create_dir_all(path.join("db")).unwrap();
+        fs::write(path.join("db/CURRENT"), "").unwrap();
+        assert!(matches!(store.commit(write()), Err(StoreError::Gone { .. })), "another store lies there");
     }
 
     #[test]
