@@ -190,8 +190,9 @@ impl Desk {
         console.finish(exit)
     }
 
-    /// Waits until what was asked is answered, but not for ever.
+    /// A clean end. Waits until what was asked is answered, but not for ever.
     pub fn close(&self) {
+        self.mill.nothing_in_work();
         let answering = self.answering.lock().unwrap_or_else(PoisonError::into_inner);
         let waited = self.answered.wait_timeout_while(answering, LAST_ANSWERS, |count| *count > 0);
         drop(waited.unwrap_or_else(PoisonError::into_inner));

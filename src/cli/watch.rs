@@ -16,6 +16,7 @@ use super::{run, sheet};
 use crate::config::Config;
 use crate::engine::{EngineError, Progress, Work};
 use crate::model::units;
+use crate::spool::LEFT_TO_OTHERS;
 use crate::store::StoreError;
 
 /// Stay, and take mail into its lists as it comes
@@ -75,7 +76,7 @@ impl Watch {
         while !desk.is_stopped() {
             let progress = Arc::new(Progress::default());
             let drawing = console.draw(&progress, None);
-            let result = desk.mill.run(Work::DropFolder { limit: None }, &progress);
+            let result = desk.mill.run(Work::AsItComes, &progress);
             drop(drawing);
             if result.sheet.found > 0 || result.error.is_some() {
                 desk.remember(&result.sheet);
@@ -109,7 +110,8 @@ fn next_wait(last: Duration, every: Duration, config: &Config, result: &crate::e
         // What is being written is looked at again when it can have settled.
         return every.min(config.incoming.settle_time.max(Duration::from_millis(200)));
     }
-    every
+    // Should the server that they fall to be gone, they are ours.
+    if result.left_some { every.min(LEFT_TO_OTHERS) } else { every }
 }
 
 /// Webhooks are told beside the batches.

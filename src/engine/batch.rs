@@ -32,6 +32,8 @@ use crate::store::{Counter, Receipt, StoreError, Write};
 pub enum Work<'w> {
     /// Claims left over, then the drop folder, at most `limit` files.
     DropFolder { limit: Option<u64> },
+    /// As `DropFolder`, by a server that soon looks again: what is young and falls to another server is left to it.
+    AsItComes,
     /// These claims only: mail that is tried again.
     Claims(Vec<Claim>),
     /// Mail from elsewhere, into one list.
@@ -43,6 +45,8 @@ pub enum Work<'w> {
 pub struct BatchResult {
     pub sheet: Sheet,
     pub error: Option<EngineError>,
+    /// Young files were left to other servers: worth a look again soon.
+    pub left_some: bool,
 }
 
 /// A mail on its way.
@@ -98,6 +102,7 @@ struct Batch<'b> {
     /// Mails handed to the workers and not yet judged.
     judging: AtomicU64,
     halted: AtomicBool,
+    left_some: AtomicBool,
     error: Mutex<Option<EngineError>>,
     started: jiff::Timestamp,
 }
@@ -114,6 +119,7 @@ impl Mill {
     pub fn run(&self, work: Work<'_>, progress: &Progress) -> BatchResult {
         let clock = Instant::now();
         let started = jiff::Timestamp::now();
+        let recovered = self.store.recover();
         let mut sheet = self.sheet(self.store.counter(Counter::Batch).unwrap_or_default(), started);
         // What is imported has nothing to do with the drop folder.
         let is_import = matches!(work, Work::Import { .. });
@@ -121,7 +127,7 @@ impl Mill {
             Ok(spool) => spool,
             Err(error) => {
                 sheet.close(0.0);
-                return BatchResult { sheet, error: Some(error.into()) };
+                return BatchResult { sheet, error: Some(error.into()), left_some: false };
             }
         };
         if let Some(spool) = &spool {
@@ -144,10 +150,14 @@ impl Mill {
             next_claim: AtomicU64::new(1),
             judging: AtomicU64::new(0),
             halted: AtomicBool::new(false),
+            left_some: AtomicBool::new(false),
             error: Mutex::default(),
             started,
         };
-        batch.run(work);
+        match recovered {
+            Ok(()) => batch.run(work),
+            Err(error) => batch.halt(error.into()),
+        }
         batch.close(clock.elapsed())
     }
 }
@@ -461,7 +471,7 @@ impl Batch<'_> {
         if !sheet.balanced && error.is_none() {
             error = Some(EngineError::Unbalanced { found: sheet.found, ended: sheet.ended() });
         }
-        BatchResult { sheet, error }
+        BatchResult { sheet, error, left_some: self.left_some.into_inner() }
     }
 }
 
@@ -503,25 +513,29 @@ impl Feeder<'_, '_> {
                 let claims = self.feed_suspects(&spool, claims)?;
                 self.feed_claims(claims, u64::MAX)?;
             }
-            Work::DropFolder { limit } => {
-                let Some(spool) = batch.spool.clone() else { return Ok(()) };
-                spool.check_ours()?;
-                let limit = limit.unwrap_or(u64::MAX);
-                let fed = batch.check_room().map_err(EngineError::from).and_then(|()| self.feed_spool(&spool, limit));
-                match fed {
-                    // Nothing was claimed yet, and nothing need be.
-                    Err(error @ EngineError::Store(StoreError::Full(_))) if lock(&batch.sheet).found == 0 => {
-                        defer_in_place(batch, &spool, limit)?;
-                        // Where nothing waits, nothing is wrong.
-                        if lock(&batch.sheet).found > 0 {
-                            batch.halt(error);
-                        }
-                    }
-                    fed => fed?,
-                }
-            }
+            Work::DropFolder { limit } => self.feed_drop_folder(limit.unwrap_or(u64::MAX), false)?,
+            Work::AsItComes => self.feed_drop_folder(u64::MAX, true)?,
         }
         Ok(())
+    }
+
+    fn feed_drop_folder(&mut self, limit: u64, patient: bool) -> Result<(), EngineError> {
+        let batch = self.batch;
+        let Some(spool) = batch.spool.clone() else { return Ok(()) };
+        spool.check_ours()?;
+        let room = batch.check_room().map_err(EngineError::from);
+        match room.and_then(|()| self.feed_spool(&spool, limit, patient)) {
+            // Nothing was claimed yet, and nothing need be.
+            Err(error @ EngineError::Store(StoreError::Full(_))) if lock(&batch.sheet).found == 0 => {
+                defer_in_place(batch, &spool, limit)?;
+                // Where nothing waits, nothing is wrong.
+                if lock(&batch.sheet).found > 0 {
+                    batch.halt(error);
+                }
+                Ok(())
+            }
+            fed => fed,
+        }
     }
 
     fn feed_claims(&mut self, claims: Vec<Claim>, limit: u64) -> Result<(), EngineError> {
@@ -581,7 +595,7 @@ impl Feeder<'_, '_> {
         Ok(innocent)
     }
 
-    fn feed_spool(&mut self, spool: &Spool, limit: u64) -> Result<(), EngineError> {
+    fn feed_spool(&mut self, spool: &Spool, limit: u64, patient: bool) -> Result<(), EngineError> {
         let claims = spool.waiting_claims()?;
         if !claims.is_empty()
             && let Err(error) = self.batch.number_for_claim()
@@ -592,11 +606,11 @@ impl Feeder<'_, '_> {
         let claims = self.feed_suspects(spool, claims)?;
         let found = lock(&self.batch.sheet).found;
         self.feed_claims(claims, limit.saturating_sub(found))?;
-        self.feed_folder(spool, limit)
+        self.feed_folder(spool, limit, patient)
     }
 
-    fn feed_folder(&mut self, spool: &Spool, limit: u64) -> Result<(), EngineError> {
-        let mut listing = spool.list()?;
+    fn feed_folder(&mut self, spool: &Spool, limit: u64, patient: bool) -> Result<(), EngineError> {
+        let mut listing = spool.list_to_claim(patient)?;
         while let Some(entry) = listing.next() {
             let entry = entry?;
             if self.batch.is_halted() || lock(&self.batch.sheet).found >= limit {
@@ -629,6 +643,7 @@ impl Feeder<'_, '_> {
                 }
             }
         }
+        self.batch.left_some.store(listing.left_some(), Ordering::Relaxed);
         Ok(())
     }
 

@@ -49,7 +49,7 @@ impl Mill {
         sheet.dry_run = true;
         let error = self.look_at_all(limit.unwrap_or(u64::MAX), &mut sheet, progress, show).err();
         sheet.close(clock.elapsed().as_secs_f64());
-        BatchResult { sheet, error }
+        BatchResult { sheet, error, left_some: false }
     }
 
     fn look_at_all(

@@ -96,16 +96,20 @@ impl Slots {
         write_suspects(&self.folder, &suspects)
     }
 
+    /// A clean end: nobody is suspected of anything.
+    fn forget(&self) {
+        #[allow(clippy::disallowed_methods)] // our own file
+        let _ = fs::remove_file(self.folder.join(SLOTS));
+    }
+
     fn suspects(&self) -> std::sync::MutexGuard<'_, BTreeMap<ClaimId, u32>> {
         self.suspects.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Drop for Slots {
-    /// A clean end: nobody is suspected of anything.
     fn drop(&mut self) {
-        #[allow(clippy::disallowed_methods)] // our own file
-        let _ = fs::remove_file(self.folder.join(SLOTS));
+        self.forget();
     }
 }
 
@@ -166,6 +170,13 @@ impl Mill {
     }
 
     /// The slots of this process, made when first needed.
+    /// Said at a clean end of the process, when no batch runs and none will: other threads may hold the store a moment longer.
+    pub fn nothing_in_work(&self) {
+        if let Some(slots) = &*self.slots.lock().unwrap_or_else(PoisonError::into_inner) {
+            slots.forget();
+        }
+    }
+
     pub(super) fn slots(&self) -> Option<Arc<Slots>> {
         let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
         if slots.is_none() {

@@ -21,6 +21,8 @@ mod drop_folder;
 
 mod listing;
 
+mod share;
+
 mod claim;
 
 mod settle;
@@ -57,6 +59,7 @@ pub use names::is_mail_name;
 pub use raw::Bytes;
 pub use reclaim::{Stranger, StrangersClaim, left_behind, overdue, strangers};
 pub use settle::{Keep, Settlement};
+pub use share::LEFT_TO_OTHERS;
 
 /// An error of the folder itself, not of one mail.
 #[derive(Debug, thiserror::Error)]
@@ -141,6 +144,11 @@ impl Spool {
     /// What lies in the drop folder now. Files that come or go meanwhile may or may not be seen.
     pub fn list(&self) -> Result<Listing<'_>, SpoolError> {
         self.drop.list()
+    }
+
+    /// As [`Self::list`], to claim what is listed: of each file it wants to hear what came of it.
+    pub fn list_to_claim(&self, patient: bool) -> Result<Listing<'_>, SpoolError> {
+        self.drop.list_to_claim(patient)
     }
 
     /// Our own folder below the drop folder.
