@@ -53,8 +53,12 @@ impl Spool {
         let (file_name, cut) = names::claim_name(id, &name);
         self.start(id);
         if cut && let Err(error) = self.keep_whole_name(id, &name) {
-            self.release(id);
-            return Taken::Stuck(error);
+            // Mail must be able to leave a full folder. What is lost is the end of a very long file name, nothing of the mail.
+            if !is_full(&error) {
+                self.release(id);
+                return Taken::Stuck(error);
+            }
+            tracing::info!(file = %name.display(), "no room to keep the whole name");
         }
         let taken = match self.rename_into_claims(&name, &file_name, opened.as_ref()) {
             Ok(true) => return Taken::Claim(Claim { id, name, file_name, opened, suspect: false }),
@@ -84,6 +88,10 @@ impl Spool {
             Err(errno) => Err(errno),
         }
     }
+}
+
+fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 /// A rename within our own folders, to a name that nothing else ever had. A network file system may answer that the file is

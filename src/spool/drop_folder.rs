@@ -69,8 +69,24 @@ impl ReadError {
     /// The one place that says which errors of the system pass by themselves: the file is tried again later.
     pub fn is_temporary(&self) -> bool {
         let Self::Io(error) = self else { return false };
-        let temporary =
-            [Errno::MFILE, Errno::NFILE, Errno::NOMEM, Errno::INTR, Errno::AGAIN, Errno::STALE, Errno::TIMEDOUT];
+        let temporary = [
+            Errno::MFILE,
+            Errno::NFILE,
+            Errno::NOMEM,
+            Errno::INTR,
+            Errno::AGAIN,
+            // Network file systems: the server is away, or the file is in use on another machine.
+            Errno::BUSY,
+            Errno::STALE,
+            Errno::NOLCK,
+            Errno::TIMEDOUT,
+            Errno::HOSTDOWN,
+            Errno::HOSTUNREACH,
+            Errno::NETDOWN,
+            Errno::NETUNREACH,
+            Errno::CONNABORTED,
+            Errno::CONNRESET,
+        ];
         error.raw_os_error().is_some_and(|code| temporary.iter().any(|errno| errno.raw_os_error() == code))
     }
 }

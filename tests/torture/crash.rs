@@ -81,7 +81,7 @@ pub fn kill_9_at_random_moments(extent: Extent) -> Told {
         let moment = dice.moment(whole);
         let mut child = server.start(&["run", "--json"]);
         std::thread::sleep(moment);
-        if child.try_wait().unwrap().is_none() {
+        if !child.is_over() {
             kill(child);
             kills += 1;
         }
@@ -114,10 +114,9 @@ pub fn power_loss_undoes_what_was_not_synced(extent: Extent) -> Told {
         }
         let log = newest_log(&server);
         let moment = Duration::from_millis(50 + dice.below(250));
-        let mut child = server.start(&["run"]);
+        let child = server.start(&["run"]);
         std::thread::sleep(moment);
-        let _ = child.kill();
-        child.wait().unwrap();
+        kill(child);
         // The log of the store ends anywhere behind what was there before this batch.
         let Some((path, length)) = newest_log(&server) else { continue };
         let synced = log.filter(|(name, _)| *name == path).map_or(0, |(_, length)| length);

@@ -4,8 +4,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::fs;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -152,8 +154,8 @@ impl Server {
         command
     }
 
-    pub fn start(&self, words: &[&str]) -> Child {
-        self.command(words).spawn().unwrap()
+    pub fn start(&self, words: &[&str]) -> Running {
+        Running::start(self.command(words)).unwrap()
     }
 
     pub fn ask(&self, words: &[&str]) -> Answer {
@@ -281,17 +283,46 @@ pub fn sheet(out: &str) -> Sheet {
 }
 
 /// Ends a process at once, as a power switch does.
-pub fn kill(mut child: Child) {
-    let _ = child.kill();
-    child.wait().unwrap();
+/// A program at work. What it says is read all the time: a full pipe would stop it.
+pub struct Running {
+    child: Child,
+    out: JoinHandle<Vec<u8>>,
+    err: JoinHandle<Vec<u8>>,
 }
 
-pub fn end(child: Child) -> Answer {
-    Answer::of(child.wait_with_output().unwrap())
+impl Running {
+    pub fn start(mut command: Command) -> io::Result<Self> {
+        let mut child = command.spawn()?;
+        let (out, err) = (reading(child.stdout.take().unwrap()), reading(child.stderr.take().unwrap()));
+        Ok(Self { child, out, err })
+    }
+
+    pub fn is_over(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
+    }
 }
 
-pub fn signal(child: &Child, signal: rustix::process::Signal) {
-    let pid = rustix::process::Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap();
+fn reading(mut pipe: impl Read + Send + 'static) -> JoinHandle<Vec<u8>> {
+    std::thread::spawn(move || {
+        let mut bytes = Vec::new();
+        let _ = pipe.read_to_end(&mut bytes);
+        bytes
+    })
+}
+
+pub fn kill(mut running: Running) {
+    let _ = running.child.kill();
+    running.child.wait().unwrap();
+}
+
+pub fn end(mut running: Running) -> Answer {
+    let status = running.child.wait().unwrap();
+    let (stdout, stderr) = (running.out.join().unwrap(), running.err.join().unwrap());
+    Answer::of(Output { status, stdout, stderr })
+}
+
+pub fn signal(running: &Running, signal: rustix::process::Signal) {
+    let pid = rustix::process::Pid::from_raw(i32::try_from(running.child.id()).unwrap()).unwrap();
     rustix::process::kill_process(pid, signal).unwrap();
 }
 

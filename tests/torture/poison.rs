@@ -38,9 +38,10 @@ pub fn poison_mail(extent: Extent) -> Told {
         for _ in 0..40 {
             post.drop_letter(&mut dice, &server.drop, &["news", "docs"], 2000);
         }
-        // Of zeros, and a hole: it needs no room on the disk.
+        // An attachment of zeros, and a hole: it needs no room on the disk, but decoded it does in memory.
         let large = server.drop.join(format!("large-{round}.eml"));
-        fs::write(&large, crate::mill::letter(&format!("large-{round}"), &["news"], "")).unwrap();
+        let letter = crate::mill::letter(&format!("large-{round}"), &["news"], "");
+        fs::write(&large, letter.strip_suffix(b"\r\n--b--\r\n").unwrap()).unwrap();
         fs::File::options().write(true).open(&large).unwrap().set_len(LARGE as u64).unwrap();
         post.dropped += 1;
         let start = deaths;

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use crate::mill::{Dice, Post, Server, end, kill};
+use crate::mill::{Dice, Post, Running, Server, end, kill};
 use crate::{Cannot, Extent, Tally, Told};
 
 /// Two nodes, one share, 1,000 files: 1,000 items, no duplicates; one node is killed at random points, 20 times.
@@ -72,7 +72,7 @@ pub fn probe_2_delete_right_removed(_: Extent) -> Told {
         other.args(["--reuid=65534", "--regid=65534", "--clear-groups", "--bounding-set=-all", "--inh-caps=-all"]);
         other.arg(command.get_program()).args(command.get_args());
         other.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        end(other.spawn().unwrap())
+        end(Running::start(other).unwrap())
     };
     nobody(&["list", "create", "news", "--kind", "announcements", "--address", "news", "senders=any"]).ends(0);
     let (mut dice, mut post) = (Dice::new(2), Post::default());

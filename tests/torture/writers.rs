@@ -6,14 +6,14 @@ use std::fs::{self, File};
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
 
-use crate::mill::{Dice, Server, end};
+use crate::mill::{Dice, Running, Server, end};
 use crate::{Cannot, Extent, Tally, Told};
 
 /// A mail whose attachment says by its hash whether it is whole.
@@ -128,7 +128,7 @@ impl Writer {
     }
 }
 
-fn tell(server: &Server, time: Duration, mode: u32, run: impl Fn() -> Child) -> Tally {
+fn tell(server: &Server, time: Duration, mode: u32, run: impl Fn() -> Running) -> Tally {
     let over = Arc::new(AtomicBool::new(false));
     fs::create_dir_all(server.drop.parent().unwrap().join("staging")).unwrap();
     let habits = [Habit::Slow, Habit::Cuts, Habit::Replaces, Habit::Again];
@@ -219,7 +219,7 @@ pub fn hostile_writers_without_leases(extent: Extent) -> Told {
         other.args(["--reuid=65534", "--regid=65534", "--clear-groups", "--bounding-set=-all", "--inh-caps=-all"]);
         other.arg(command.get_program()).args(command.get_args());
         other.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        other.spawn()
+        Running::start(other)
     };
     match nobody(&["list", "create", "news", "--kind", "announcements", "--address", "news", "senders=any"]) {
         Ok(child) => drop(end(child).ends(0)),
