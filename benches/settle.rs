@@ -53,7 +53,7 @@ fn round(threads: usize, keep: &Keep) -> Duration {
         })
         .collect();
     let ids = claims.iter().map(Claim::id).collect();
-    let receipts = MemoryStore::default().commit(Group { claims: ids, writes: Vec::new() }).unwrap();
+    let receipts = MemoryStore::default().commit(Group { claims: ids, ..Group::default() }).unwrap();
     assert_eq!(receipts.len() as u64, MAILS);
     let queue = Mutex::new(claims.into_iter().zip(receipts));
     let start = Instant::now();

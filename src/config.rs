@@ -126,6 +126,9 @@ pub struct Limits {
     /// or when its first mail has waited so long.
     #[serde(deserialize_with = "duration")]
     pub group_age: Duration,
+    /// New attachments of a group are written ahead of it, past the log, from so many bytes on.
+    #[serde(deserialize_with = "size")]
+    pub bulk_from: u64,
     /// Files from this size on are mapped (measured: equal near 512 KiB, 1.7 times faster at 2 MiB).
     #[serde(deserialize_with = "size")]
     pub map_from: u64,
@@ -196,6 +199,7 @@ impl Default for Limits {
             group_mails: 1000,
             group_bytes: 16 << 20,
             group_age: Duration::from_millis(50),
+            bulk_from: 4 << 20,
             map_from: 512 << 10,
             mail_bytes: 256 << 20,
             depth: 64,
@@ -407,6 +411,7 @@ drop_folder = "drop"
 # group_mails = 1000             # a group is committed at so many mails,
 # group_bytes = "16MiB"          # or so many bytes,
 # group_age = "50ms"             # or when its first mail has waited so long
+# bulk_from = "4MiB"             # new attachments of a group go past the log from so many bytes on
 # map_from = "512KiB"            # files from this size on are mapped instead of copied
 # mail_bytes = "256MiB"          # a larger mail is refused as too-large
 # depth = 64                     # multiparts within multiparts; deeper ones are kept whole, with a defect

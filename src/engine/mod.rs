@@ -9,6 +9,10 @@ mod poison;
 
 mod batch;
 
+mod feed;
+
+mod groups;
+
 mod dry_run;
 
 mod upkeep;

@@ -2,6 +2,7 @@
 //! the naive one. A new backend adds one line to `suite!` and no test of its own for what the trait says.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use tempfile::TempDir;
@@ -69,6 +70,7 @@ suite! {
     what_is_dropped_of_a_list_leaves_the_other_lists
     sheets_come_newest_first
     the_later_write_of_a_group_wins
+    what_is_staged_is_found_once_a_group_names_it_and_gone_without_one
     there_is_one_receipt_for_each_claim
     walking_ends_when_the_visitor_says_so
     a_reader_sees_whole_groups_only
@@ -404,10 +406,42 @@ fn the_later_write_of_a_group_wins(make: Make) {
     assert_eq!(items, [(ItemId(1), item("second")), (ItemId(3), item("written"))]);
 }
 
+fn what_is_staged_is_found_once_a_group_names_it_and_gone_without_one(make: Make) {
+    let made = make();
+    let contents: Vec<Vec<u8>> = (0..20_u8).map(|number| vec![number; 1 << (number % 18)]).collect();
+    let numbered = || contents.iter().zip(7..).map(|(bytes, id)| (id, Arc::from(bytes.as_slice()))).collect::<Vec<_>>();
+    let forgotten = made.store.stage(numbered()).unwrap();
+    drop(forgotten);
+    made.store.each_blob(&mut |id, _| panic!("nothing was committed, and {id} is there")).unwrap();
+    let staged = made.store.stage(numbered()).unwrap();
+    let later = made.store.stage(vec![(300, Arc::from(&b"later"[..]))]).unwrap();
+    let entry = |bytes: &[u8], id| {
+        let entry = BlobEntry { id, length: bytes.len() as u64, references: 1 };
+        Write::BlobEntry(BlobHash::of(bytes), entry)
+    };
+    let mut writes: Vec<_> = contents.iter().zip(7..).map(|(bytes, id)| entry(bytes, id)).collect();
+    // One on the usual path lies between them.
+    writes.extend([entry(b"between", 200), Write::Blob(200, Arc::from(&b"between"[..]))]);
+    // Not in the order of their ids: two groups may overtake each other.
+    made.store.commit(Group { staged: vec![later], writes: vec![entry(b"later", 300)], ..Group::default() }).unwrap();
+    made.store.commit(Group { staged: vec![staged], writes, ..Group::default() }).unwrap();
+    for bytes in contents.iter().map(Vec::as_slice).chain([&b"between"[..], b"later"]) {
+        assert_eq!(made.store.blob(BlobHash::of(bytes)).unwrap().as_deref(), Some(bytes));
+    }
+    let mut ids = Vec::new();
+    made.store
+        .each_blob(&mut |id, _| {
+            ids.push(id);
+            true
+        })
+        .unwrap();
+    assert_eq!(ids, (7..27).chain([200, 300]).collect::<Vec<_>>());
+}
+
 fn there_is_one_receipt_for_each_claim(make: Make) {
     let made = make();
     let claims: Vec<_> = [(1, 1), (1, 2), (2, 1), (1, 1)].map(|(batch, number)| ClaimId { batch, number }).to_vec();
-    let receipts = made.store.commit(Group { claims: claims.clone(), writes: Vec::new() }).unwrap();
+    let receipts = made.store.commit(Group { claims: claims.clone(), ..Group::default() }).unwrap();
     assert_eq!(receipts.iter().map(super::Receipt::claim).collect::<Vec<_>>(), claims);
     assert_eq!(made.store.commit(vec![Write::Counter(Counter::Batch, 2)].into()).unwrap(), []);
     assert_eq!(made.store.commit(Group::default()).unwrap(), []);

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
-use super::{Counter, Group, ListStore, Receipt, StoreError, TopicEntry, TopicQuery, Write};
+use super::{Counter, Group, ListStore, Receipt, Staged, StoreError, TopicEntry, TopicQuery, Write};
 use crate::model::item::{BlobEntry, Discussion, Item, JournalEntry, LedgerEntry, LibraryFile, OutboxEntry};
 use crate::model::list::{ItemId, List, ListId};
 use crate::model::mail::{BlobHash, MailId};
@@ -106,10 +106,17 @@ impl ListStore for MemoryStore {
 
     fn commit(&self, group: Group) -> Result<Vec<Receipt>, StoreError> {
         let mut tables = self.tables.write().unwrap_or_else(PoisonError::into_inner);
+        for (id, bytes) in group.staged.iter().flat_map(Staged::in_memory) {
+            tables.apply(Write::Blob(*id, Arc::clone(bytes)));
+        }
         for write in group.writes {
             tables.apply(write);
         }
         Ok(Receipt::all(group.claims))
+    }
+
+    fn stage(&self, blobs: Vec<(u64, Arc<[u8]>)>) -> Result<Staged, StoreError> {
+        Ok(Staged::Memory(blobs))
     }
 
     fn lists(&self) -> Result<Vec<List>, StoreError> {

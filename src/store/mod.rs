@@ -116,16 +116,36 @@ pub struct TopicQuery {
     pub latest_first: bool,
 }
 
+/// Blobs that were written ahead of the group that names them. Dropped without one they are gone.
+#[derive(Clone, Debug)]
+pub enum Staged {
+    /// Where the backend has no better place.
+    Memory(Vec<(u64, Arc<[u8]>)>),
+    #[cfg(feature = "rocks")]
+    File(Arc<rocks::TableFile>),
+}
+
+impl Staged {
+    fn in_memory(&self) -> &[(u64, Arc<[u8]>)] {
+        match self {
+            Self::Memory(blobs) => blobs,
+            #[cfg(feature = "rocks")]
+            Self::File(_) => &[],
+        }
+    }
+}
+
 /// What is written together, and the claims that are settled by it.
 #[derive(Clone, Debug, Default)]
 pub struct Group {
     pub claims: Vec<ClaimId>,
     pub writes: Vec<Write>,
+    pub staged: Vec<Staged>,
 }
 
 impl From<Vec<Write>> for Group {
     fn from(writes: Vec<Write>) -> Self {
-        Self { claims: Vec::new(), writes }
+        Self { claims: Vec::new(), writes, staged: Vec::new() }
     }
 }
 
@@ -155,6 +175,10 @@ pub trait ListStore: Send + Sync {
 
     /// Writes all of the group, synced, or nothing. One receipt for each claim.
     fn commit(&self, group: Group) -> Result<Vec<Receipt>, StoreError>;
+
+    /// Writes blobs under ids that were never given out before, in rising order, ahead of the group that will name them: bulk bytes
+    /// are written once that way, and beside the group before. Durable at the latest with that group.
+    fn stage(&self, blobs: Vec<(u64, Arc<[u8]>)>) -> Result<Staged, StoreError>;
 
     fn lists(&self) -> Result<Vec<List>, StoreError>;
     /// The next number of a counter, starting at 1.

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
-use super::{Counter, Group, ListStore, Receipt, StoreError, TopicEntry, TopicQuery};
+use super::{Counter, Group, ListStore, Receipt, Staged, StoreError, TopicEntry, TopicQuery};
 use crate::model::item::{BlobEntry, Discussion, Item, JournalEntry, LedgerEntry, LibraryFile, OutboxEntry};
 use crate::model::list::{ItemId, List, ListId};
 use crate::model::mail::{BlobHash, MailId};
@@ -70,6 +70,10 @@ impl<S: ListStore> ListStore for Revived<S> {
         *slot = Some(Arc::new(store));
         self.full.store(false, Ordering::Release);
         Ok(())
+    }
+
+    fn stage(&self, blobs: Vec<(u64, Arc<[u8]>)>) -> Result<Staged, StoreError> {
+        self.open_store()?.stage(blobs)
     }
 
     fn lists(&self) -> Result<Vec<List>, StoreError> {
@@ -244,6 +248,10 @@ mod tests {
 
         fn commit(&self, group: Group) -> Result<Vec<Receipt>, StoreError> {
             if self.0 < 2 { Err(StoreError::Full("test".to_owned())) } else { self.1.commit(group) }
+        }
+
+        fn stage(&self, blobs: Vec<(u64, Arc<[u8]>)>) -> Result<Staged, StoreError> {
+            self.1.stage(blobs)
         }
 
         fn lists(&self) -> Result<Vec<List>, StoreError> {

@@ -156,6 +156,26 @@ fn a_batch_that_fails_or_dies_at_any_call_is_finished_by_the_next_with_every_mai
 }
 
 #[test]
+fn a_batch_that_writes_its_attachments_ahead_fails_or_dies_at_any_call_and_has_each_once() {
+    let ahead = |folder: &Path| {
+        let mut server = server(folder);
+        server.config.limits.bulk_from = 1;
+        // Several groups, so that one finds what another has on its way.
+        server.config.limits.group_mails = 5;
+        server
+    };
+    let story = |_: &Server, mill: &Mill| {
+        run(mill);
+    };
+    // A death between the taking in and the commit leaves bytes that nothing names: that is room, no mail, and can be had back.
+    let account = |server: &Server| {
+        assert!(server.mill().verify(true).unwrap().sound);
+        account(server)
+    };
+    sweep("a batch with bulk, likewise", ahead, story, account);
+}
+
+#[test]
 fn a_batch_whose_mails_are_kept_fails_or_dies_at_any_call_and_keeps_each_file_once() {
     let keeps = |folder: &Path| {
         let mut server = server(folder);

@@ -34,7 +34,7 @@ use crate::model::outcome::Sheet;
 use crate::model::settings::{ListSettings, Senders};
 use crate::model::thread::{Facts, Key};
 use crate::spool::{Claim, Faults};
-use crate::store::{Counter, Group, ListStore, MemoryStore, Receipt, StoreError, TopicEntry, TopicQuery};
+use crate::store::{Counter, Group, ListStore, MemoryStore, Receipt, Staged, StoreError, TopicEntry, TopicQuery};
 
 /// A folder without a disk behind it where there is one: these tests sync thousands of times.
 pub fn folder() -> TempDir {
@@ -74,6 +74,11 @@ impl ListStore for FaultStore {
         // It is durable, and nobody hears of it.
         self.call("commit done")?;
         Ok(receipts)
+    }
+
+    fn stage(&self, blobs: Vec<(u64, Arc<[u8]>)>) -> Result<Staged, StoreError> {
+        self.call("stage")?;
+        self.inner.stage(blobs)
     }
 
     fn lists(&self) -> Result<Vec<List>, StoreError> {

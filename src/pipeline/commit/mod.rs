@@ -30,6 +30,8 @@ pub struct GroupBuilder<'s> {
     overlay: Overlay,
     known: threads::Known,
     events: events::Known,
+    /// Blobs that were written ahead, by the ids that they have.
+    ahead: HashMap<BlobHash, u64>,
 }
 
 #[derive(Default)]
@@ -51,7 +53,15 @@ impl<'s> GroupBuilder<'s> {
             overlay: Overlay::default(),
             known: threads::Known::default(),
             events: events::Known::default(),
+            ahead: HashMap::new(),
         }
+    }
+
+    /// Blobs that lie in the store already and only need to be named. One that is not wanted after all is garbage.
+    #[must_use]
+    pub fn with_ahead(mut self, ahead: HashMap<BlobHash, u64>) -> Self {
+        self.ahead = ahead;
+        self
     }
 
     pub fn len(&self) -> usize {
@@ -277,6 +287,8 @@ impl<'s> GroupBuilder<'s> {
         };
         let entry = if let Some(known) = known {
             BlobEntry { references: known.references + 1, ..known }
+        } else if let Some(id) = self.ahead.remove(&file.blob) {
+            BlobEntry { id, length: file.size, references: 1 }
         } else {
             let id = self.next(Counter::Blob)?;
             let bytes = blobs.iter().find(|blob| blob.hash == file.blob).map(|blob| blob.bytes.clone());

@@ -2,9 +2,12 @@
 //! Every commit is one `WriteBatch` with one synced write of the log; nothing is ever written without it.
 #![allow(clippy::disallowed_methods)] // a restored store is built under another name and renamed
 
+mod bulk;
+
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use rocksdb::statistics::Histogram;
 use rocksdb::{
@@ -12,12 +15,15 @@ use rocksdb::{
     LogLevel, Options, ReadOptions, WriteBatch, WriteOptions,
 };
 
-use super::{Counter, Group, ListStore, Receipt, StoreError, TopicEntry, TopicQuery, Write, keys};
+use super::{Counter, Group, ListStore, Receipt, Staged, StoreError, TopicEntry, TopicQuery, Write, keys};
 use crate::model::item::{BlobEntry, Discussion, Item, JournalEntry, LedgerEntry, LibraryFile, OutboxEntry};
 use crate::model::list::{ItemId, List, ListId};
 use crate::model::mail::{BlobHash, MailId};
 use crate::model::outcome::Sheet;
 use crate::model::thread::{Facts, Key};
+use bulk::Bulk;
+
+pub use bulk::TableFile;
 
 const FAMILIES: [&str; 13] =
     [LISTS, ITEMS, FILES, BLOBS, BLOB_INDEX, LEDGER, JOURNAL, MESSAGE_IDS, BATCHES, COUNTERS, OUTBOX, THREADS, EVENTS];
@@ -44,6 +50,7 @@ const BLOB_FILE_FROM: u64 = 4 << 10;
 pub struct RocksStore {
     db: DB,
     place: Place,
+    bulk: Option<Bulk>,
     uuid: String,
     synced: WriteOptions,
     counters: Option<Counters>,
@@ -135,8 +142,10 @@ impl RocksStore {
                 _ => return Err(why_closed(path, error)),
             },
         };
+        // On a full disk nothing is written ahead, as nothing is written at all.
+        let bulk = if full.is_some() { None } else { Some(Bulk::open(path).map_err(|error| fail(error.to_string()))?) };
         let place = Place::of(path).map_err(|error| fail(error.to_string()))?;
-        let mut store = Self { db, place, uuid: String::new(), synced: synced(), counters, full };
+        let mut store = Self { db, place, bulk, uuid: String::new(), synced: synced(), counters, full };
         store.uuid = store.check_format(path)?;
         Ok(store)
     }
@@ -332,8 +341,17 @@ impl ListStore for RocksStore {
         if let Some(cause) = &self.full {
             return Err(StoreError::Full(cause.clone()));
         }
-        if !group.writes.is_empty() {
+        // Before what names them: a crash between the two leaves garbage, never a name without its bytes.
+        for staged in &group.staged {
+            if let Staged::File(file) = staged {
+                file.take_in(&self.db, self.family(BLOBS)?)?;
+            }
+        }
+        if !group.writes.is_empty() || !group.staged.is_empty() {
             let mut batch = WriteBatch::default();
+            for (id, bytes) in group.staged.iter().flat_map(Staged::in_memory) {
+                batch.put_cf(self.family(BLOBS)?, id.to_be_bytes(), bytes);
+            }
             for write in group.writes {
                 self.put(&mut batch, write)?;
             }
@@ -342,6 +360,13 @@ impl ListStore for RocksStore {
         // Files that were deleted are written to as gladly as any: what went into them is not stored.
         self.place.check()?;
         Ok(Receipt::all(group.claims))
+    }
+
+    fn stage(&self, blobs: Vec<(u64, Arc<[u8]>)>) -> Result<Staged, StoreError> {
+        match &self.bulk {
+            Some(bulk) if !blobs.is_empty() => Ok(Staged::File(Arc::new(bulk.write(&blobs)?))),
+            _ => Ok(Staged::Memory(blobs)),
+        }
     }
 
     fn lists(&self) -> Result<Vec<List>, StoreError> {
@@ -552,7 +577,7 @@ pub fn restore(backup: &Path, store: &Path) -> Result<(), StoreError> {
     copy_folder(&source, &half.join("db")).map_err(|error| fail(store, error.to_string()))?;
     RocksStore::open(&half)?.mint_uuid()?;
     fs::rename(half.join("db"), &target).map_err(|error| fail(store, error.to_string()))?;
-    fs::remove_dir(&half).map_err(|error| fail(store, error.to_string()))?;
+    fs::remove_dir_all(&half).map_err(|error| fail(store, error.to_string()))?;
     fs::File::open(store).and_then(|folder| folder.sync_all()).map_err(|error| fail(store, error.to_string()))
 }
 
@@ -712,6 +737,23 @@ mod tests {
         fs::create_dir_all(path.join("db")).unwrap();
         fs::write(path.join("db/CURRENT"), "").unwrap();
         assert!(matches!(store.commit(write()), Err(StoreError::Gone { .. })), "another store lies there");
+    }
+
+    #[test]
+    fn what_was_staged_by_a_process_that_died_is_removed_and_what_was_committed_survives_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = RocksStore::open(folder.path()).unwrap();
+        let blob = |bytes: &[u8]| vec![(7, Arc::from(bytes))];
+        let committed = store.stage(blob(b"committed")).unwrap();
+        let entry = BlobEntry { id: 7, length: 9, references: 1 };
+        let writes = vec![Write::BlobEntry(BlobHash::of(b"committed"), entry)];
+        store.commit(Group { staged: vec![committed], writes, ..Group::default() }).unwrap();
+        std::mem::forget(store.stage(blob(b"lost")).unwrap());
+        assert_eq!(fs::read_dir(folder.path().join("bulk")).unwrap().count(), 1);
+        drop(store);
+        let store = RocksStore::open(folder.path()).unwrap();
+        assert_eq!(fs::read_dir(folder.path().join("bulk")).unwrap().count(), 0);
+        assert_eq!(store.blob(BlobHash::of(b"committed")).unwrap().as_deref(), Some(&b"committed"[..]));
     }
 
     #[test]

@@ -1,0 +1,276 @@
+//! Gathers plans into groups and commits them.
+//!
+//! ```text
+//! judged --> gatherer --group--> committers: bulk bytes written ahead (side by side), then built and committed (one at a time)
+//! ```
+//!
+//! A group ends by count, bytes or age, or when nothing else is under way; while another is being written it grows on, so that slow
+//! disks get large groups.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use crossbeam_channel::{Receiver, Sender, select};
+
+use super::batch::{Batch, Judged, Parcel, Settling, lock};
+use super::judge::Verdict;
+use super::{EngineError, TICK, rfc3339};
+use crate::config::Keep as KeepSetting;
+use crate::model::mail::BlobHash;
+use crate::model::outcome::{End, Reason};
+use crate::model::plan::{Blob, Decided, Failure, Plan};
+use crate::pipeline::commit::GroupBuilder;
+use crate::pipeline::settle::settlement;
+use crate::spool::{Keep, SpoolError};
+use crate::store::{Counter, Receipt, Staged, StoreError, Write};
+
+/// One writes the bulk of its group ahead while the other commits.
+pub(super) const COMMITTERS: usize = 2;
+
+/// Ids for what is written ahead are taken from the store so many at a time: each taking is a synced write.
+const IDS: u64 = 1 << 16;
+
+/// Plans on their way into one group.
+#[derive(Default)]
+pub(super) struct Gathered {
+    plans: Vec<(Parcel, Plan)>,
+    weight: u64,
+    since: Option<Instant>,
+}
+
+/// What is being written ahead in this batch.
+#[derive(Default)]
+pub(super) struct Bulk {
+    /// Ids that are ours, and not given out yet.
+    next: u64,
+    end: u64,
+    /// Contents on their way: another group leaves them to the one that has them.
+    under_way: HashSet<BlobHash>,
+}
+
+/// The bulk of one group, written ahead.
+struct Ahead {
+    ids: HashMap<BlobHash, u64>,
+    staged: Staged,
+}
+
+impl Batch<'_> {
+    pub(super) fn gather_groups(
+        &self,
+        judged: &Receiver<Judged>,
+        (groups, done): (&Sender<Gathered>, &Receiver<()>),
+        decided: &Sender<Settling>,
+    ) {
+        let limits = &self.mill.config.limits;
+        let mut group = Gathered::default();
+        // Groups that are being committed.
+        let mut busy = 0_usize;
+        loop {
+            while !self.is_full(&group)
+                && let Ok(Judged { parcel, verdict }) = judged.try_recv()
+            {
+                self.gather(&mut group, parcel, verdict, decided);
+            }
+            let idle = judged.is_empty() && self.judging.load(Ordering::Acquire) == 0;
+            let old = group.since.is_some_and(|since| since.elapsed() >= limits.group_age);
+            let ready = busy == 0 && (old || idle) && !group.plans.is_empty();
+            if ready || self.is_full(&group) {
+                // Waits for a committer that is free. They live as long as we do.
+                let _ = groups.send(std::mem::take(&mut group));
+                busy += 1;
+            }
+            select! {
+                recv(judged) -> next => match next {
+                    Ok(Judged { parcel, verdict }) => self.gather(&mut group, parcel, verdict, decided),
+                    Err(_) => break,
+                },
+                recv(done) -> _ => busy = busy.saturating_sub(1),
+                default(if group.plans.is_empty() { TICK } else { limits.group_age.min(TICK) }) => {}
+            }
+        }
+        if !group.plans.is_empty() {
+            let _ = groups.send(group);
+        }
+    }
+
+    fn is_full(&self, group: &Gathered) -> bool {
+        let limits = &self.mill.config.limits;
+        group.plans.len() >= limits.group_mails || group.weight >= limits.group_bytes
+    }
+
+    fn gather(&self, group: &mut Gathered, parcel: Parcel, verdict: Verdict, decided: &Sender<Settling>) {
+        match verdict {
+            Verdict::Plan(plan) => {
+                group.since.get_or_insert_with(Instant::now);
+                group.weight += plan.weight();
+                group.plans.push((parcel, *plan));
+            }
+            Verdict::NotNow(_) => self.leave(parcel, End::Incomplete, Vec::new(), decided),
+            Verdict::Broken(error) => {
+                self.halt(error.into());
+                self.leave(parcel, End::Deferred, Vec::new(), decided);
+            }
+        }
+    }
+
+    /// Runs on each of the committing threads.
+    pub(super) fn commit_groups(&self, groups: &Receiver<Gathered>, done: &Sender<()>, decided: &Sender<Settling>) {
+        for group in groups {
+            self.commit(group, decided);
+            // Nobody listens any more at the end.
+            let _ = done.send(());
+        }
+    }
+
+    fn commit(&self, group: Gathered, decided: &Sender<Settling>) {
+        if self.halted.load(Ordering::Relaxed) {
+            return self.defer(group.plans, decided);
+        }
+        let (parcels, plans): (Vec<_>, Vec<_>) = group.plans.into_iter().unzip();
+        // Should the group fail, this is what the sheet says of its mails.
+        let bare: Vec<Plan> = plans.iter().map(Plan::without_content).collect();
+        match self.write(plans) {
+            Ok((ends, receipts)) => {
+                for ((parcel, end), receipt) in parcels.into_iter().zip(ends).zip(receipts) {
+                    self.send(parcel, &end, receipt, decided);
+                }
+            }
+            Err(error) => {
+                self.halt(error);
+                self.defer(parcels.into_iter().zip(bare).collect(), decided);
+            }
+        }
+    }
+
+    /// Builds and commits one group under the writer lock.
+    fn write(&self, plans: Vec<Plan>) -> Result<(Vec<Decided>, Vec<Receipt>), EngineError> {
+        self.check_room()?;
+        let (blobs, ahead) = self.write_ahead(&plans)?;
+        let written = self.build_and_commit(plans, ahead);
+        let blobs: HashSet<BlobHash> = blobs.into_iter().collect();
+        lock(&self.bulk).under_way.retain(|hash| !blobs.contains(hash));
+        written
+    }
+
+    fn build_and_commit(
+        &self,
+        plans: Vec<Plan>,
+        ahead: Option<Ahead>,
+    ) -> Result<(Vec<Decided>, Vec<Receipt>), EngineError> {
+        let _writer = lock(&self.mill.writer);
+        let directory = self.mill.directory.get();
+        let mut builder = GroupBuilder::new(&*self.mill.store, jiff::Timestamp::now().as_second());
+        let mut staged = None;
+        if let Some(ahead) = ahead {
+            builder = builder.with_ahead(ahead.ids);
+            staged = Some(ahead.staged);
+        }
+        for plan in plans {
+            builder.add(plan, &directory)?;
+        }
+        let (mut group, ends) = builder.finish();
+        group.staged.extend(staged);
+        // As late as can be: a server that slept through its own reclaim must not wake up and deliver.
+        self.check_ours()?;
+        Ok((ends, self.mill.store.commit(group)?))
+    }
+
+    /// Writes what is large and new in a group, before it is its turn. Answers also the contents that are marked as under way.
+    fn write_ahead(&self, plans: &[Plan]) -> Result<(Vec<BlobHash>, Option<Ahead>), EngineError> {
+        let from = self.mill.config.limits.bulk_from;
+        let blobs = || plans.iter().flat_map(|plan| &plan.blobs);
+        let weight = |blobs: &mut dyn Iterator<Item = &Blob>| blobs.map(|blob| blob.bytes.len() as u64).sum::<u64>();
+        if weight(&mut blobs()) < from {
+            return Ok((Vec::new(), None));
+        }
+        let mut new: HashMap<BlobHash, &Blob> = HashMap::new();
+        for blob in blobs() {
+            if !new.contains_key(&blob.hash) && self.mill.store.blob_entry(blob.hash)?.is_none() {
+                new.insert(blob.hash, blob);
+            }
+        }
+        let mut bulk = lock(&self.bulk);
+        new.retain(|hash, _| !bulk.under_way.contains(hash));
+        if new.is_empty() || weight(&mut new.values().copied()) < from {
+            return Ok((Vec::new(), None));
+        }
+        let first = self.take_ids(&mut bulk, new.len() as u64)?;
+        bulk.under_way.extend(new.keys());
+        drop(bulk);
+        let numbered: Vec<_> = (first..).zip(new.values().map(|blob| Arc::clone(&blob.bytes))).collect();
+        let ids: HashMap<_, _> = new.keys().copied().zip(first..).collect();
+        let hashes = ids.keys().copied().collect();
+        match self.mill.store.stage(numbered) {
+            Ok(staged) => Ok((hashes, Some(Ahead { ids, staged }))),
+            Err(error) => {
+                let mut bulk = lock(&self.bulk);
+                bulk.under_way.retain(|hash| !ids.contains_key(hash));
+                Err(error.into())
+            }
+        }
+    }
+
+    /// The first of so many ids in a row that no blob has or will have.
+    fn take_ids(&self, bulk: &mut Bulk, count: u64) -> Result<u64, StoreError> {
+        if bulk.end - bulk.next < count {
+            let _writer = lock(&self.mill.writer);
+            bulk.next = self.mill.store.counter(Counter::Blob)?;
+            bulk.end = bulk.next + count.max(IDS);
+            self.mill.store.commit(vec![Write::Counter(Counter::Blob, bulk.end)].into())?;
+        }
+        let first = bulk.next;
+        bulk.next += count;
+        Ok(first)
+    }
+
+    fn check_ours(&self) -> Result<(), SpoolError> {
+        self.spool.as_ref().map_or(Ok(()), |spool| spool.check_ours())
+    }
+
+    /// Mail is deferred before the disk is full: a store that ran into the wall needs repair, one that stopped before it needs room.
+    pub(super) fn check_room(&self) -> Result<(), StoreError> {
+        let reserve = self.mill.config.limits.store_reserve;
+        match rustix::fs::statvfs(&self.mill.config.store) {
+            Ok(disk) if disk.f_bavail.saturating_mul(disk.f_frsize) < reserve => {
+                let free = disk.f_bavail.saturating_mul(disk.f_frsize);
+                Err(StoreError::Full(format!("{free} bytes free, limits.store_reserve keeps {reserve}")))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn send(&self, parcel: Parcel, decided: &Decided, receipt: Receipt, to_settle: &Sender<Settling>) {
+        let keep = match self.mill.config.incoming.keep {
+            KeepSetting::Remove => Keep::Remove,
+            KeepSetting::Done => Keep::Done { date: self.started.strftime("%Y-%m-%d").to_string() },
+        };
+        let time = rfc3339(jiff::Timestamp::now());
+        let settling = Settling {
+            settlement: settlement(decided, receipt, &keep, &time, self.number.load(Ordering::Relaxed)),
+            end: decided.end,
+            problems: decided.plan.problems().collect(),
+            size: decided.plan.size,
+            items: decided.items,
+            attachments: decided.attachments,
+            landed: if self.is_import() { Vec::new() } else { self.mill.to_tell_after(decided) },
+            parcel,
+        };
+        self.hand_on(settling, to_settle);
+    }
+
+    /// The store takes nothing more: the claims stay where they are and the next batch takes them up.
+    fn defer(&self, plans: Vec<(Parcel, Plan)>, decided: &Sender<Settling>) {
+        let full = matches!(&*lock(&self.error), Some(EngineError::Store(StoreError::Full(_))));
+        for (parcel, mut plan) in plans {
+            plan.failures.clear();
+            if full {
+                let text = Reason::StoreFull.text().to_owned();
+                plan.failures.push(Failure { recipient: None, reason: Reason::StoreFull, text });
+            }
+            let problems = plan.problems().collect();
+            self.leave(parcel, End::Deferred, problems, decided);
+        }
+    }
+}
