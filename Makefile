@@ -1,5 +1,5 @@
 # make run     build and see what mailmill does
-# make test    every test
+# make test    every test, and a short cut of each scenario of make torture
 # make lint    formatting, clippy with warnings as errors
 # make doc     the documentation of the code
 # make bench   criterion benches (BENCH=parse for one)
@@ -37,6 +37,7 @@ run: build
 
 test: setup
 	$(CARGO) test --release
+	$(CARGO) test --release --test torture
 
 lint: setup
 	cargo fmt --check
