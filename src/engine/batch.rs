@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::Sender;
 
 use super::budget::Budget;
-use super::feed::Feeder;
-use super::groups::{Bulk, COMMITTERS};
+use super::feed::{CHUNK, Feeder};
+use super::groups::{Bulk, COMMITTERS, Turns};
 use super::judge::{Policy, Verdict};
 use super::poison::Slots;
 use super::{EngineError, Mill, Progress, open_claims};
@@ -86,6 +86,14 @@ pub(super) struct Settling {
     pub(super) landed: Vec<Landed>,
 }
 
+impl Settling {
+    /// Nothing was decided: the claim stays where it is.
+    pub(super) const fn left(parcel: Parcel, end: End, problems: Vec<Problem>) -> Self {
+        let settlement = Settlement::Leave;
+        Self { parcel, settlement, end, problems, size: 0, items: 0, attachments: 0, landed: Vec::new() }
+    }
+}
+
 /// What the threads of one batch share.
 pub(super) struct Batch<'b> {
     pub(super) mill: &'b Mill,
@@ -95,6 +103,7 @@ pub(super) struct Batch<'b> {
     pub(super) progress: &'b Progress,
     pub(super) budget: Budget,
     pub(super) bulk: Mutex<Bulk>,
+    pub(super) turns: Turns,
     pub(super) sheet: Mutex<Sheet>,
     /// The batch number, once something was found; 0 before.
     pub(super) number: AtomicU64,
@@ -142,6 +151,7 @@ impl Mill {
             progress,
             budget: Budget::new(limits.memory, open_claims(limits.claims)),
             bulk: Mutex::default(),
+            turns: Turns::default(),
             sheet: Mutex::new(sheet),
             number: AtomicU64::new(0),
             next_claim: AtomicU64::new(1),
@@ -181,11 +191,11 @@ impl Batch<'_> {
         let limits = &self.mill.config.limits;
         let (judged, to_commit) = crossbeam_channel::unbounded();
         let (asked, to_ask) = crossbeam_channel::unbounded::<Judged>();
-        let (decided, to_settle) = crossbeam_channel::unbounded::<Settling>();
+        let (decided, to_settle) = crossbeam_channel::unbounded::<Vec<Settling>>();
         std::thread::scope(|threads| {
             for _ in 0..limits.settle_threads.max(1) {
                 let to_settle = to_settle.clone();
-                threads.spawn(move || to_settle.iter().for_each(|settling| self.settle(settling)));
+                threads.spawn(move || to_settle.iter().for_each(|settlings| self.settle(settlings)));
             }
             for _ in 0..HOOK_THREADS {
                 let (to_ask, judged) = (to_ask.clone(), judged.clone());
@@ -284,61 +294,65 @@ impl Batch<'_> {
     }
 
     /// Runs on the hook threads.
-    fn ask(&self, mut waiting: Judged, judged: &Sender<Judged>) {
+    fn ask(&self, mut waiting: Judged, judged: &Sender<Vec<Judged>>) {
         if let Verdict::Plan(plan) = &mut waiting.verdict {
             self.mill.ask_before(plan, &self.mill.directory.get());
         }
         // The committer lives until every sender is gone.
-        let _ = judged.send(waiting);
+        let _ = judged.send(vec![waiting]);
         self.judging.fetch_sub(1, Ordering::Release);
     }
 
-    pub(super) fn leave(&self, parcel: Parcel, end: End, problems: Vec<Problem>, decided: &Sender<Settling>) {
-        let settling = Settling {
-            parcel,
-            settlement: Settlement::Leave,
-            end,
-            problems,
-            size: 0,
-            items: 0,
-            attachments: 0,
-            landed: Vec::new(),
-        };
-        self.hand_on(settling, decided);
-    }
-
-    pub(super) fn hand_on(&self, settling: Settling, to_settle: &Sender<Settling>) {
-        // Receivers live as long as the sender does; should one be gone all the same, the mail is settled here.
-        if let Err(unsent) = to_settle.send(settling) {
-            self.settle(unsent.into_inner());
-        }
-    }
-
-    /// Runs on the settling threads: carries out the end of one mail and counts it.
-    fn settle(&self, settling: Settling) {
-        let Settling { parcel, settlement, mut end, problems, size, items, attachments, landed } = settling;
-        self.mill.tell_after(&landed);
-        if let (Some(claim), Some(spool)) = (parcel.claim, &self.spool)
-            && let Err(error) = spool.settle(claim, settlement)
-        {
-            // Delivered mail is in the ledger: the file that could not be removed is removed by the next batch.
-            if matches!(end, End::Refused | End::Damaged) {
-                end = End::Deferred;
+    /// Hands mails to the settling threads in small chunks: enough for all threads, and not a wake-up for each mail.
+    pub(super) fn hand_on(&self, settlings: Vec<Settling>, to_settle: &Sender<Vec<Settling>>) {
+        let threads = self.mill.config.limits.settle_threads.max(1);
+        let size = settlings.len().div_ceil(threads).clamp(1, CHUNK);
+        let mut settlings = settlings.into_iter();
+        loop {
+            let chunk: Vec<_> = settlings.by_ref().take(size).collect();
+            if chunk.is_empty() {
+                return;
             }
-            tracing::warn!(file = %parcel.name.escape_debug(), %error, "cannot be settled; it stays in claimed/ and is tried again");
+            // Receivers live as long as the sender does; should one be gone all the same, the mail is settled here.
+            if let Err(unsent) = to_settle.send(chunk) {
+                self.settle(unsent.into_inner());
+            }
         }
-        self.budget.give_back(parcel.cost);
+    }
+
+    /// Runs on the settling threads: carries out the ends of a few mails and counts them.
+    fn settle(&self, settlings: Vec<Settling>) {
+        let mails = settlings.len() as u64;
+        let (mut cost, mut bytes) = (0, 0);
+        let mut counted = Vec::with_capacity(settlings.len());
+        for settling in settlings {
+            let Settling { parcel, settlement, mut end, problems, size, items, attachments, landed } = settling;
+            self.mill.tell_after(&landed);
+            if let (Some(claim), Some(spool)) = (parcel.claim, &self.spool)
+                && let Err(error) = spool.settle(claim, settlement)
+            {
+                // Delivered mail is in the ledger: the file that could not be removed is removed by the next batch.
+                if matches!(end, End::Refused | End::Damaged) {
+                    end = End::Deferred;
+                }
+                tracing::warn!(file = %parcel.name.escape_debug(), %error, "cannot be settled; it stays in claimed/ and is tried again");
+            }
+            cost += parcel.cost;
+            bytes += size;
+            counted.push((end, items, attachments, problems));
+        }
+        self.budget.give_back(mails, cost);
         let mut sheet = lock(&self.sheet);
-        sheet.count(end);
-        sheet.items += items;
-        sheet.attachments += attachments;
-        sheet.bytes += size;
-        for problem in problems {
-            sheet.add_problem(problem);
+        sheet.bytes += bytes;
+        for (end, items, attachments, problems) in counted {
+            sheet.count(end);
+            sheet.items += items;
+            sheet.attachments += attachments;
+            problems.into_iter().for_each(|problem| sheet.add_problem(problem));
         }
         drop(sheet);
-        Progress::add(&self.progress.ended, 1);
-        Progress::add(&self.progress.bytes, size);
+        Progress::add(&self.progress.ended, mails);
+        Progress::add(&self.progress.bytes, bytes);
     }
 
     /// Closes the sheet and writes it into the history.

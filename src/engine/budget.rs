@@ -38,13 +38,18 @@ impl Budget {
         fits
     }
 
-    /// Waits until they are free.
+    /// Waits until they are free, and a few more with them: whoever waits for each slot is woken for each mail.
     pub fn take(&self, cost: u64) {
         while !self.try_take(cost) {
             let used = self.lock();
-            let busy = |used: &mut Used| used.slots >= self.slots || used.bytes.saturating_add(cost) > self.bytes;
+            let busy = |used: &mut Used| used.slots > self.resume() || used.bytes.saturating_add(cost) > self.bytes;
             drop(self.changed.wait_while(used, busy).unwrap_or_else(PoisonError::into_inner));
         }
+    }
+
+    /// With so many slots in use, or fewer, somebody who waits goes on.
+    const fn resume(&self) -> u64 {
+        self.slots - self.slots.div_ceil(8)
     }
 
     /// Waits until nothing is in flight.
@@ -53,12 +58,16 @@ impl Budget {
         drop(self.changed.wait_while(used, |used| used.slots > 0).unwrap_or_else(PoisonError::into_inner));
     }
 
-    pub fn give_back(&self, cost: u64) {
+    /// Of so many mails, what they cost together.
+    pub fn give_back(&self, mails: u64, cost: u64) {
         let mut used = self.lock();
-        used.slots = used.slots.saturating_sub(1);
+        used.slots = used.slots.saturating_sub(mails);
         used.bytes = used.bytes.saturating_sub(cost);
+        let goes_on = used.slots <= self.resume();
         drop(used);
-        self.changed.notify_all();
+        if goes_on {
+            self.changed.notify_all();
+        }
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Used> {
@@ -77,11 +86,27 @@ mod tests {
         let huge = budget.cost(1 << 40);
         assert!(budget.try_take(small));
         assert!(!budget.try_take(huge));
-        budget.give_back(small);
+        budget.give_back(1, small);
         assert!(budget.try_take(huge));
         assert!(!budget.try_take(small));
-        budget.give_back(huge);
+        budget.give_back(1, huge);
         assert!(budget.try_take(small));
+    }
+
+    #[test]
+    fn whoever_waits_goes_on_when_some_slots_are_free_or_all() {
+        for slots in [1, 2, 7, 64] {
+            let budget = Budget::new(1 << 30, slots);
+            (0..slots).for_each(|_| assert!(budget.try_take(1)));
+            std::thread::scope(|threads| {
+                let waiting = threads.spawn(|| budget.take(1));
+                for _ in 0..slots {
+                    std::thread::sleep(std::time::Duration::from_millis(1));
+                    budget.give_back(1, 1);
+                }
+                waiting.join().unwrap();
+            });
+        }
     }
 
     #[test]

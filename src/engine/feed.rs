@@ -13,15 +13,15 @@ use crate::model::outcome::{End, Problem, Reason};
 use crate::spool::{Claim, Spool, Taken};
 use crate::store::StoreError;
 
-/// Mails are handed to the workers in chunks: each costs one allocation and one wake-up.
-const CHUNK: usize = 16;
+/// Mails are handed to the workers, and on from them, in chunks: each costs one allocation and one wake-up.
+pub(super) const CHUNK: usize = 16;
 const CHUNK_BYTES: u64 = 256 << 10;
 
 /// Finds mail, waits for the budget, and hands it to the workers in chunks.
 pub(super) struct Feeder<'f, 's> {
     pub(super) batch: &'s Batch<'s>,
     pub(super) workers: &'f rayon::Scope<'s>,
-    pub(super) judged: Sender<Judged>,
+    pub(super) judged: Sender<Vec<Judged>>,
     /// To the threads that ask hooks: a worker never waits for one.
     pub(super) asked: Sender<Judged>,
     pub(super) chunk: Vec<Parcel>,
@@ -214,22 +214,19 @@ impl Feeder<'_, '_> {
         batch.judging.fetch_add(chunk.len() as u64, Ordering::Release);
         self.workers.spawn(move |_| {
             let worker = rayon::current_thread_index().unwrap_or_default();
-            for parcel in chunk {
-                if let Some(slots) = &batch.slots {
-                    slots.note(worker, parcel.id, parcel.alone);
-                }
-                let done = batch.judge(parcel);
-                // Receivers live until every sender is gone.
-                if batch.has_before(&done) {
-                    let _ = asked.send(done);
-                } else {
-                    let _ = judged.send(done);
-                    batch.judging.fetch_sub(1, Ordering::Release);
-                }
+            if let Some(slots) = &batch.slots {
+                slots.note(worker, chunk.iter().map(|parcel| (parcel.id, parcel.alone)));
             }
+            let all = chunk.into_iter().map(|parcel| batch.judge(parcel));
+            let (to_ask, done): (Vec<_>, Vec<_>) = all.partition(|judged| batch.has_before(judged));
             if let Some(slots) = &batch.slots {
                 slots.clear(worker);
             }
+            // Receivers live until every sender is gone.
+            to_ask.into_iter().for_each(|judged| drop(asked.send(judged)));
+            let count = done.len() as u64;
+            let _ = judged.send(done);
+            batch.judging.fetch_sub(count, Ordering::Release);
         });
     }
 }

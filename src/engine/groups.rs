@@ -8,8 +8,8 @@
 //! disks get large groups.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Instant;
 
 use crossbeam_channel::{Receiver, Sender, select};
@@ -38,6 +38,28 @@ pub(super) struct Gathered {
     plans: Vec<(Parcel, Plan)>,
     weight: u64,
     since: Option<Instant>,
+    turn: u64,
+}
+
+/// Groups are committed in the order in which they were gathered, whichever is written ahead first.
+#[derive(Default)]
+pub(super) struct Turns {
+    now: Mutex<u64>,
+    next: Condvar,
+}
+
+impl Turns {
+    fn wait_for(&self, turn: u64) {
+        let waited = self.next.wait_while(lock(&self.now), |now| *now < turn);
+        drop(waited.unwrap_or_else(PoisonError::into_inner));
+    }
+
+    fn end(&self, turn: u64) {
+        let mut now = lock(&self.now);
+        *now = (*now).max(turn + 1);
+        drop(now);
+        self.next.notify_all();
+    }
 }
 
 /// What is being written ahead in this batch.
@@ -59,31 +81,33 @@ struct Ahead {
 impl Batch<'_> {
     pub(super) fn gather_groups(
         &self,
-        judged: &Receiver<Judged>,
+        judged: &Receiver<Vec<Judged>>,
         (groups, done): (&Sender<Gathered>, &Receiver<()>),
-        decided: &Sender<Settling>,
+        decided: &Sender<Vec<Settling>>,
     ) {
         let limits = &self.mill.config.limits;
         let mut group = Gathered::default();
         // Groups that are being committed.
         let mut busy = 0_usize;
+        let mut turn = 0;
         loop {
             while !self.is_full(&group)
-                && let Ok(Judged { parcel, verdict }) = judged.try_recv()
+                && let Ok(next) = judged.try_recv()
             {
-                self.gather(&mut group, parcel, verdict, decided);
+                self.gather(&mut group, next, decided);
             }
             let idle = judged.is_empty() && self.judging.load(Ordering::Acquire) == 0;
             let old = group.since.is_some_and(|since| since.elapsed() >= limits.group_age);
             let ready = busy == 0 && (old || idle) && !group.plans.is_empty();
             if ready || self.is_full(&group) {
                 // Waits for a committer that is free. They live as long as we do.
-                let _ = groups.send(std::mem::take(&mut group));
+                let _ = groups.send(Gathered { turn, ..std::mem::take(&mut group) });
                 busy += 1;
+                turn += 1;
             }
             select! {
                 recv(judged) -> next => match next {
-                    Ok(Judged { parcel, verdict }) => self.gather(&mut group, parcel, verdict, decided),
+                    Ok(next) => self.gather(&mut group, next, decided),
                     Err(_) => break,
                 },
                 recv(done) -> _ => busy = busy.saturating_sub(1),
@@ -91,7 +115,7 @@ impl Batch<'_> {
             }
         }
         if !group.plans.is_empty() {
-            let _ = groups.send(group);
+            let _ = groups.send(Gathered { turn, ..group });
         }
     }
 
@@ -100,42 +124,55 @@ impl Batch<'_> {
         group.plans.len() >= limits.group_mails || group.weight >= limits.group_bytes
     }
 
-    fn gather(&self, group: &mut Gathered, parcel: Parcel, verdict: Verdict, decided: &Sender<Settling>) {
-        match verdict {
-            Verdict::Plan(plan) => {
-                group.since.get_or_insert_with(Instant::now);
-                group.weight += plan.weight();
-                group.plans.push((parcel, *plan));
-            }
-            Verdict::NotNow(_) => self.leave(parcel, End::Incomplete, Vec::new(), decided),
-            Verdict::Broken(error) => {
-                self.halt(error.into());
-                self.leave(parcel, End::Deferred, Vec::new(), decided);
+    fn gather(&self, group: &mut Gathered, judged: Vec<Judged>, decided: &Sender<Vec<Settling>>) {
+        let mut left = Vec::new();
+        for Judged { parcel, verdict } in judged {
+            match verdict {
+                Verdict::Plan(plan) => {
+                    group.since.get_or_insert_with(Instant::now);
+                    group.weight += plan.weight();
+                    group.plans.push((parcel, *plan));
+                }
+                Verdict::NotNow(_) => left.push(Settling::left(parcel, End::Incomplete, Vec::new())),
+                Verdict::Broken(error) => {
+                    self.halt(error.into());
+                    left.push(Settling::left(parcel, End::Deferred, Vec::new()));
+                }
             }
         }
+        self.hand_on(left, decided);
     }
 
     /// Runs on each of the committing threads.
-    pub(super) fn commit_groups(&self, groups: &Receiver<Gathered>, done: &Sender<()>, decided: &Sender<Settling>) {
+    pub(super) fn commit_groups(
+        &self,
+        groups: &Receiver<Gathered>,
+        done: &Sender<()>,
+        decided: &Sender<Vec<Settling>>,
+    ) {
         for group in groups {
+            let turn = group.turn;
             self.commit(group, decided);
+            self.turns.end(turn);
             // Nobody listens any more at the end.
             let _ = done.send(());
         }
     }
 
-    fn commit(&self, group: Gathered, decided: &Sender<Settling>) {
+    fn commit(&self, group: Gathered, decided: &Sender<Vec<Settling>>) {
         if self.halted.load(Ordering::Relaxed) {
             return self.defer(group.plans, decided);
         }
+        let turn = group.turn;
         let (parcels, plans): (Vec<_>, Vec<_>) = group.plans.into_iter().unzip();
         // Should the group fail, this is what the sheet says of its mails.
         let bare: Vec<Plan> = plans.iter().map(Plan::without_content).collect();
-        match self.write(plans) {
+        match self.write(plans, turn) {
             Ok((ends, receipts)) => {
-                for ((parcel, end), receipt) in parcels.into_iter().zip(ends).zip(receipts) {
-                    self.send(parcel, &end, receipt, decided);
-                }
+                let time = rfc3339(jiff::Timestamp::now());
+                let all = parcels.into_iter().zip(ends).zip(receipts);
+                let settlings = all.map(|((parcel, end), receipt)| self.settling(parcel, &end, receipt, &time));
+                self.hand_on(settlings.collect(), decided);
             }
             Err(error) => {
                 self.halt(error);
@@ -145,9 +182,10 @@ impl Batch<'_> {
     }
 
     /// Builds and commits one group under the writer lock.
-    fn write(&self, plans: Vec<Plan>) -> Result<(Vec<Decided>, Vec<Receipt>), EngineError> {
+    fn write(&self, plans: Vec<Plan>, turn: u64) -> Result<(Vec<Decided>, Vec<Receipt>), EngineError> {
         self.check_room()?;
         let (blobs, ahead) = self.write_ahead(&plans)?;
+        self.turns.wait_for(turn);
         let written = self.build_and_commit(plans, ahead);
         let blobs: HashSet<BlobHash> = blobs.into_iter().collect();
         lock(&self.bulk).under_way.retain(|hash| !blobs.contains(hash));
@@ -241,14 +279,13 @@ impl Batch<'_> {
         }
     }
 
-    fn send(&self, parcel: Parcel, decided: &Decided, receipt: Receipt, to_settle: &Sender<Settling>) {
+    fn settling(&self, parcel: Parcel, decided: &Decided, receipt: Receipt, time: &str) -> Settling {
         let keep = match self.mill.config.incoming.keep {
             KeepSetting::Remove => Keep::Remove,
             KeepSetting::Done => Keep::Done { date: self.started.strftime("%Y-%m-%d").to_string() },
         };
-        let time = rfc3339(jiff::Timestamp::now());
-        let settling = Settling {
-            settlement: settlement(decided, receipt, &keep, &time, self.number.load(Ordering::Relaxed)),
+        Settling {
+            settlement: settlement(decided, receipt, &keep, time, self.number.load(Ordering::Relaxed)),
             end: decided.end,
             problems: decided.plan.problems().collect(),
             size: decided.plan.size,
@@ -256,21 +293,20 @@ impl Batch<'_> {
             attachments: decided.attachments,
             landed: if self.is_import() { Vec::new() } else { self.mill.to_tell_after(decided) },
             parcel,
-        };
-        self.hand_on(settling, to_settle);
+        }
     }
 
     /// The store takes nothing more: the claims stay where they are and the next batch takes them up.
-    fn defer(&self, plans: Vec<(Parcel, Plan)>, decided: &Sender<Settling>) {
+    fn defer(&self, plans: Vec<(Parcel, Plan)>, decided: &Sender<Vec<Settling>>) {
         let full = matches!(&*lock(&self.error), Some(EngineError::Store(StoreError::Full(_))));
-        for (parcel, mut plan) in plans {
+        let left = plans.into_iter().map(|(parcel, mut plan)| {
             plan.failures.clear();
             if full {
                 let text = Reason::StoreFull.text().to_owned();
                 plan.failures.push(Failure { recipient: None, reason: Reason::StoreFull, text });
             }
-            let problems = plan.problems().collect();
-            self.leave(parcel, End::Deferred, problems, decided);
-        }
+            Settling::left(parcel, End::Deferred, plan.problems().collect())
+        });
+        self.hand_on(left.collect(), decided);
     }
 }

@@ -3,7 +3,7 @@
 //! Three deaths alone condemn a mail. One that was merely in flight beside it is innocent.
 //!
 //! ```text
-//! store/judging    a slot for each worker: claim batch:8 number:8 alone:8, big-endian; empty slots are zero
+//! store/judging    a stretch of slots for each worker: claim batch:8 number:8 alone:8, big-endian; empty slots are zero
 //! store/suspects   a line for each suspect: claim id, deaths alone
 //! ```
 //!
@@ -22,6 +22,7 @@ use std::time::Duration;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
+use super::feed::CHUNK;
 use super::judge::{Policy, Verdict};
 use super::{EngineError, Mill};
 use crate::config::{Config, Limits};
@@ -38,6 +39,8 @@ pub const DEATHS: u32 = 3;
 const TIME_ALONE: Duration = Duration::from_mins(1);
 
 const SLOT: usize = 24;
+/// A worker notes all mails of a chunk at once, before the first: one call for all of them.
+const STRETCH: usize = SLOT * CHUNK;
 const SLOTS: &str = "judging";
 const SUSPECTS: &str = "suspects";
 
@@ -60,18 +63,22 @@ impl Slots {
         write_suspects(folder, &suspects)?;
         // Emptied only now that what it said is kept elsewhere.
         let file = File::options().write(true).create(true).truncate(true).open(path)?;
-        file.write_all_at(&vec![0; workers.max(1) * SLOT], 0)?;
+        file.write_all_at(&vec![0; workers.max(1) * STRETCH], 0)?;
         Ok(Self { folder: folder.to_owned(), file, suspects: Mutex::new(suspects) })
     }
 
-    /// Notes what a worker is about to judge. A note that cannot be written is no reason not to judge.
-    pub fn note(&self, worker: usize, id: ClaimId, alone: bool) {
-        let words = [id.batch, id.number, u64::from(alone)].map(u64::to_be_bytes);
-        let _ = self.file.write_all_at(words.as_flattened(), (worker * SLOT) as u64);
+    /// Notes what a worker is about to judge, at most a chunk. A note that cannot be written is no reason not to judge.
+    pub fn note(&self, worker: usize, mails: impl Iterator<Item = (ClaimId, bool)>) {
+        let mut words = [0; STRETCH];
+        for (slot, (id, alone)) in words.as_chunks_mut::<SLOT>().0.iter_mut().zip(mails) {
+            let noted = [id.batch, id.number, u64::from(alone)].map(u64::to_be_bytes);
+            slot.copy_from_slice(noted.as_flattened());
+        }
+        let _ = self.file.write_all_at(&words, (worker * STRETCH) as u64);
     }
 
     pub fn clear(&self, worker: usize) {
-        let _ = self.file.write_all_at(&[0; SLOT], (worker * SLOT) as u64);
+        let _ = self.file.write_all_at(&[0; STRETCH], (worker * STRETCH) as u64);
     }
 
     /// How often a suspect died alone. None: nothing is held against it.
@@ -303,14 +310,14 @@ mod tests {
     fn what_was_judged_when_the_process_died_is_suspected_and_nothing_after_a_clean_end() {
         let folder = tempfile::tempdir().unwrap();
         let slots = Slots::open(folder.path(), 2).unwrap();
-        slots.note(0, FIRST, false);
-        slots.note(1, SECOND, false);
+        slots.note(0, [(FIRST, false)].into_iter());
+        slots.note(1, [(SECOND, false)].into_iter());
         slots.clear(1);
         dies(slots);
         let slots = Slots::open(folder.path(), 2).unwrap();
         assert_eq!((slots.suspicion(FIRST), slots.suspicion(SECOND)), (Some(0), None));
         slots.keep(|_| false).unwrap();
-        slots.note(1, SECOND, false);
+        slots.note(1, [(SECOND, false)].into_iter());
         drop(slots);
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
         assert_eq!(Slots::open(folder.path(), 2).unwrap().suspicion(SECOND), None);
@@ -322,12 +329,12 @@ mod tests {
         let again = || Slots::open(folder.path(), 1).unwrap();
         for _ in 0..5 {
             let slots = again();
-            slots.note(0, FIRST, false);
+            slots.note(0, [(FIRST, false)].into_iter());
             dies(slots);
         }
         let slots = again();
         assert_eq!(slots.suspicion(FIRST), Some(0), "in flight five times");
-        slots.note(0, FIRST, true);
+        slots.note(0, [(FIRST, true)].into_iter());
         dies(slots);
         let slots = again();
         assert_eq!(slots.suspicion(FIRST), Some(1));

@@ -3,7 +3,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
-use std::io::{self, Read};
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
@@ -124,6 +124,8 @@ impl DropFolder {
             Err(errno) => return Err(ReadError::Io(errno.into())),
         };
         let stat = |file: &File| rustix::fs::fstat(file).map_err(|errno| ReadError::Io(errno.into()));
+        // The lease first: it stands between this look and the last one, and what is seen now is what must be read.
+        let lease = if self.options.remote_writers { Lease::Unavailable } else { raw::take_lease(&file) };
         let first = stat(&file)?;
         if FileType::from_raw_mode(first.st_mode) != FileType::RegularFile {
             return Err(ReadError::NotRegular(kind_word(FileType::from_raw_mode(first.st_mode))));
@@ -136,15 +138,12 @@ impl DropFolder {
                 ReadError::Incomplete
             });
         }
-        let lease = if self.options.remote_writers { Lease::Unavailable } else { raw::take_lease(&file) };
         match lease {
             Lease::Busy => return Err(ReadError::Incomplete),
             Lease::Unavailable if !self.is_still(&first) => return Err(ReadError::Incomplete),
             Lease::Held | Lease::Unavailable => {}
         }
-        // The lease stands between this look and the last one: what is seen now is what must be read.
-        let seen = Seen::of(&stat(&file)?);
-        Ok(Opened { file, leased: lease == Lease::Held, seen })
+        Ok(Opened { file, leased: lease == Lease::Held, seen: Seen::of(&first) })
     }
 
     /// Nothing was written to the file for the settle time, by the clock of the file system.
@@ -172,7 +171,14 @@ impl Opened {
             return raw::map(&self.file).map_err(ReadError::Io);
         }
         let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or_default().saturating_add(1));
-        (&self.file).take(size + 1).read_to_end(&mut bytes).map_err(ReadError::Io)?;
+        // One byte more is asked for than there should be: that answers in one call whether this is all.
+        while (bytes.len() as u64) < size {
+            match rustix::io::read(&self.file, rustix::buffer::spare_capacity(&mut bytes)) {
+                Ok(0) => break,
+                Ok(_) | Err(Errno::INTR) => {}
+                Err(errno) => return Err(ReadError::Io(errno.into())),
+            }
+        }
         if bytes.len() as u64 == size { Ok(Bytes::Copied(bytes)) } else { Err(ReadError::Incomplete) }
     }
 

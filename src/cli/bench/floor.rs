@@ -167,7 +167,7 @@ impl Floor<'_> {
         match read_whole(file.as_fd(), size) {
             Ok(bytes) => Ok(Raw { number: self.number.fetch_add(1, Ordering::Relaxed), name, bytes, cost }),
             Err(error) => {
-                self.budget.give_back(cost);
+                self.budget.give_back(1, cost);
                 Err(error)
             }
         }
@@ -211,7 +211,7 @@ impl Floor<'_> {
         }
         for Raw { name, cost, .. } in group {
             if failed {
-                self.budget.give_back(cost);
+                self.budget.give_back(1, cost);
             } else {
                 // The settling threads live until this end of the channel is gone.
                 let _ = put.send(Durable { name, cost });
@@ -224,7 +224,7 @@ impl Floor<'_> {
             Ok(()) => drop(self.gone.fetch_add(1, Ordering::Relaxed)),
             Err(errno) => self.fail(errno.into()),
         }
-        self.budget.give_back(file.cost);
+        self.budget.give_back(1, file.cost);
     }
 }
 
