@@ -57,6 +57,8 @@ pub struct Incoming {
     pub accepted_domains: Vec<String>,
     pub address_prefix: String,
     pub no_envelope: NoEnvelope,
+    /// Servers whose Authentication-Results (RFC 8601) are believed.
+    pub trusted_authserv: Vec<String>,
     pub keep: Keep,
     #[serde(deserialize_with = "duration")]
     pub keep_for: Duration,
@@ -139,8 +141,32 @@ pub struct Limits {
     pub depth: usize,
     /// Parts of one mail.
     pub parts: usize,
+    /// Bytes of the header of one mail that are read and kept.
+    #[serde(deserialize_with = "size")]
+    pub header_bytes: u64,
+    /// Header fields of one mail that are read.
+    pub header_fields: usize,
+    /// Addresses of To and Cc.
+    pub addresses: usize,
+    /// Envelope recipients of one file.
+    pub recipients: usize,
+    /// Attachments of one mail.
+    pub attachments: usize,
+    /// Bytes of the attachments of one mail, as decoded.
+    #[serde(deserialize_with = "size")]
+    pub decoded_bytes: u64,
+    /// Bytes of a file name as it was sent.
+    pub name_bytes: usize,
     /// Containers within containers that are unpacked: TNEF, nested messages, signed parts.
     pub unpack_depth: usize,
+    /// Files that are unpacked of one mail.
+    pub unpack_files: usize,
+    /// Bytes that the containers of one mail unpack to.
+    #[serde(deserialize_with = "size")]
+    pub unpack_bytes: u64,
+    /// Time of a processor that one mail may take; looked at between its attachments and containers.
+    #[serde(deserialize_with = "duration")]
+    pub mail_time: Duration,
     /// A command hook may take so long.
     #[serde(deserialize_with = "duration")]
     pub hook_time: Duration,
@@ -182,6 +208,7 @@ impl Default for Incoming {
             accepted_domains: Vec::new(),
             address_prefix: String::new(),
             no_envelope: NoEnvelope::default(),
+            trusted_authserv: Vec::new(),
             keep: Keep::default(),
             keep_for: Duration::from_hours(720),
             alert_silence: Duration::ZERO,
@@ -204,7 +231,17 @@ impl Default for Limits {
             mail_bytes: 256 << 20,
             depth: 64,
             parts: 1000,
+            header_bytes: 1 << 20,
+            header_fields: 10_000,
+            addresses: 10_000,
+            recipients: 100_000,
+            attachments: 1000,
+            decoded_bytes: 256 << 20,
+            name_bytes: 1024,
             unpack_depth: 16,
+            unpack_files: 1000,
+            unpack_bytes: 256 << 20,
+            mail_time: Duration::from_secs(30),
             hook_time: Duration::from_secs(10),
             store_reserve: 64 << 20,
         }
@@ -326,6 +363,11 @@ impl Config {
             ("group_bytes", limits.group_bytes),
             ("mail_bytes", limits.mail_bytes),
             ("parts", limits.parts as u64),
+            ("header_bytes", limits.header_bytes),
+            ("header_fields", limits.header_fields as u64),
+            ("recipients", limits.recipients as u64),
+            ("name_bytes", limits.name_bytes as u64),
+            ("mail_time", u64::from(!limits.mail_time.is_zero())),
         ];
         match positive.iter().find(|(_, value)| *value == 0) {
             Some((key, _)) => Err((key, format!("limits.{key} must be more than 0"))),
@@ -399,6 +441,7 @@ drop_folder = "drop"
 # accepted_domains = []          # empty: any domain for files in the drop folder
 # address_prefix = ""            # put before every new list address
 # no_envelope = "refuse"         # a file without x-receiver lines: refuse | headers (use To, Cc and From)
+# trusted_authserv = []          # servers in front of this one whose Authentication-Results are believed, the topmost field only
 # keep = "remove"                # what becomes of a settled file: remove | done (kept under done/DATE/ for keep_for)
 # keep_for = "30d"
 # alert_silence = "0"            # doctor warns when no mail came for so long; 0: never
@@ -416,7 +459,17 @@ drop_folder = "drop"
 # mail_bytes = "256MiB"          # a larger mail is refused as too-large
 # depth = 64                     # multiparts within multiparts; deeper ones are kept whole, with a defect
 # parts = 1000                   # parts of one mail; the rest stays in the last part, with a defect
+# header_bytes = "1MiB"          # the header of a mail; the rest of it is neither read nor kept, with a defect
+# header_fields = 10000          # header fields of a mail; the rest is not read, with a defect
+# addresses = 10000              # addresses of To and Cc; the rest is not read, with a defect
+# recipients = 100000            # envelope recipients of a file; more of them: damaged, `limit`
+# attachments = 1000             # attachments of a mail; more of them: damaged, `limit`
+# decoded_bytes = "256MiB"       # attachments of a mail, decoded; more: damaged, `limit`
+# name_bytes = 1024              # a file name as it was sent; cut, with a defect
 # unpack_depth = 16              # containers within containers that are unpacked (TNEF, nested messages, signed parts)
+# unpack_files = 1000            # files that are unpacked of one mail; the rest stays in its container, with a defect
+# unpack_bytes = "256MiB"        # bytes that the containers of one mail unpack to; the rest stays in them, with a defect
+# mail_time = "30s"              # processor time that one mail may take; longer: damaged, `limit`
 # hook_time = "10s"              # a list's command hook may take so long
 # store_reserve = "64MiB"        # mail is deferred (store-full) while the store's disk has less room
 
