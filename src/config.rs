@@ -164,6 +164,8 @@ pub struct Limits {
     /// Bytes that the containers of one mail unpack to.
     #[serde(deserialize_with = "size")]
     pub unpack_bytes: u64,
+    /// And never more than so many times the size of the mail, where that is more than 16 MiB.
+    pub unpack_ratio: u64,
     /// Time of a processor that one mail may take; looked at between its attachments and containers.
     #[serde(deserialize_with = "duration")]
     pub mail_time: Duration,
@@ -241,6 +243,7 @@ impl Default for Limits {
             unpack_depth: 16,
             unpack_files: 1000,
             unpack_bytes: 256 << 20,
+            unpack_ratio: 10,
             mail_time: Duration::from_secs(30),
             hook_time: Duration::from_secs(10),
             store_reserve: 64 << 20,
@@ -469,6 +472,7 @@ drop_folder = "drop"
 # unpack_depth = 16              # containers within containers that are unpacked (TNEF, nested messages, signed parts)
 # unpack_files = 1000            # files that are unpacked of one mail; the rest stays in its container, with a defect
 # unpack_bytes = "256MiB"        # bytes that the containers of one mail unpack to; the rest stays in them, with a defect
+# unpack_ratio = 10              # and never more than so many times the mail itself (16 MiB are always allowed)
 # mail_time = "30s"              # processor time that one mail may take; longer: damaged, `limit`
 # hook_time = "10s"              # a list's command hook may take so long
 # store_reserve = "64MiB"        # mail is deferred (store-full) while the store's disk has less room

@@ -150,8 +150,11 @@ impl Mill {
         let facts = Facts { claim: id, source, size, mail_id, sender: envelope.sender, received };
         let (known, fresh) = self.split_known(mail_id, routed)?;
         if !fresh.accepted.is_empty() {
-            let bounds =
-                unpack::Bounds { limits: unpack_limits(limits), name_bytes: limits.name_bytes, in_time: &in_time };
+            let bounds = unpack::Bounds {
+                limits: unpack_limits(limits, size),
+                name_bytes: limits.name_bytes,
+                in_time: &in_time,
+            };
             unpack::unpack(&mut mail, &self.parser, bounds);
         }
         let mut meter = Meter { left: Some(limits.decoded_bytes), is_late: false, in_time: &in_time };
@@ -234,8 +237,12 @@ impl Mill {
     }
 }
 
-fn unpack_limits(limits: &config::Limits) -> Limits {
-    Limits { depth: limits.unpack_depth, count: limits.unpack_files, bytes: limits.unpack_bytes }
+/// Allowed whatever the ratio: a small mail may hold a well packed document.
+const ALWAYS_UNPACKED: u64 = 16 << 20;
+
+fn unpack_limits(limits: &config::Limits, size: u64) -> Limits {
+    let in_proportion = size.saturating_mul(limits.unpack_ratio).max(ALWAYS_UNPACKED);
+    Limits { depth: limits.unpack_depth, count: limits.unpack_files, bytes: limits.unpack_bytes.min(in_proportion) }
 }
 
 /// The limits that a mail passes whole or not at all: what is beyond them would be lost, so the file is kept instead.
@@ -397,6 +404,22 @@ mod tests {
             assert!(plan.deliveries.is_empty() && plan.blobs.is_empty() && plan.mail_id.is_some());
             assert_eq!(plan.worst_failure(), Some(crate::model::outcome::End::Damaged));
         }
+    }
+
+    /// Compressed S/MIME (RFC 3274) that would be a thousand times the mail.
+    #[test]
+    fn what_is_unpacked_stays_in_proportion_to_the_mail() {
+        let limits = |size| unpack_limits(&Limits::default(), size).bytes;
+        assert_eq!((limits(0), limits(1 << 20), limits(8 << 20)), (16 << 20, 16 << 20, 80 << 20));
+        assert_eq!((limits(100 << 20), limits(u64::MAX)), (256 << 20, 256 << 20));
+        let bomb = crate::generate::packed(64 << 20);
+        let mail = format!(
+            "x-receiver: a@l.example\nContent-Type: application/pkcs7-mime; name=smime.p7z\nContent-Transfer-Encoding: base64\n\n{bomb}\n"
+        );
+        assert!(mail.len() < 1 << 20);
+        let plan = limited(mail.as_bytes(), |_| ());
+        assert!(defects(&plan).iter().any(|defect| defect.contains("larger than the limit")), "{:?}", defects(&plan));
+        assert!(plan.blobs.iter().map(|blob| blob.bytes.len()).sum::<usize>() <= 17 << 20);
     }
 
     #[test]
