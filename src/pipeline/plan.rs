@@ -366,7 +366,7 @@ fn keep(
     taken: &mut Taken,
 ) -> Option<Attachment> {
     let fallback = names::fallback_for(label.content_type, index + 1);
-    let name = names::clean(label.name.unwrap_or_default(), &fallback);
+    let mut name = names::clean(label.name.unwrap_or_default(), &fallback);
     if is_blocked(list, label, &name) {
         defects.push(format!("blocked-type: {name}"));
         return None;
@@ -376,6 +376,13 @@ fn keep(
         return None;
     }
     let made = made();
+    if let Some(extension) = is_anonymous(label).then(|| infer::get(&made.blob.bytes)).flatten() {
+        name = names::clean(&format!("attachment-{}.{}", index + 1, extension.extension()), &fallback);
+        if is_blocked(list, label, &name) {
+            defects.push(format!("blocked-type: {name}"));
+            return None;
+        }
+    }
     if let Some(unwanted) = unwanted(list.kind, &made.blob.bytes) {
         defects.push(format!("{unwanted}: {name}"));
         return None;
@@ -391,6 +398,11 @@ fn keep(
         content_id: label.content_id.map(str::to_owned),
         ..made.attachment(taken.free(&name), label.content_type)
     })
+}
+
+/// Neither its name nor its type says what it is: then its first bytes name it.
+fn is_anonymous(label: &Label<'_>) -> bool {
+    label.name.is_none() && label.content_type == "application/octet-stream"
 }
 
 /// What a library of one sort of files says of a file of another sort. Judged by content: what a sender claims is no evidence.

@@ -79,6 +79,15 @@ fn text_may_hide(body: &Part<'_>) -> bool {
     body.encoding == TransferEncoding::Base64 || memchr::memmem::find(body.raw, b"begin").is_some()
 }
 
+/// By its type; by its name where the type says nothing.
+fn is_message(kind: Option<&str>, name: Option<&str>) -> bool {
+    match kind {
+        Some("message/rfc822" | "message/global" | "message/news") => true,
+        Some("application/octet-stream") => name.is_some_and(|name| name.to_ascii_lowercase().ends_with(".eml")),
+        _ => false,
+    }
+}
+
 impl Opener<'_> {
     fn open(&mut self, bytes: &[u8], kind: Option<&str>, name: Option<&str>, from: &str) {
         if !(self.bounds.in_time)() {
@@ -97,7 +106,7 @@ impl Opener<'_> {
                 Some(Smime::Encrypted) => self.defect(from, "encrypted; kept as it is"),
                 Some(Smime::Detached) | None => {}
             }
-        } else if kind.is_some_and(|kind| matches!(kind, "message/rfc822" | "message/global" | "message/news")) {
+        } else if is_message(kind, name) {
             self.open_message(bytes, from, "message");
         }
         self.budget.leave();

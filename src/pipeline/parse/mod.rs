@@ -324,6 +324,10 @@ impl<'r> Walk<'_, 'r> {
             name.truncate(name.floor_char_boundary(self.name_bytes));
             self.defect("name-limit");
         }
+        if leaf.media_type == "message/partial" {
+            // RFC 2046 section 5.2.2: the pieces come as mails of their own, and each is kept as it is.
+            self.defect("message-partial");
+        }
         let is_undivided =
             leaf.media_type.starts_with("multipart/") && !part.flags().contains(PartFlags::LIMIT_REACHED);
         if is_undivided {
