@@ -106,7 +106,7 @@ const MOST_ATTRIBUTES: usize = 24;
 /// Text without a tag in it. A parser copies all of it at each entity, so a run that costs more is broken by a place where the line
 /// may break. Measured: 512 kB of `&` took 2.7 s.
 const LONGEST_RUN: usize = 32 << 10;
-const COST_OF_ENTITY: usize = 32;
+const COST_OF_ENTITY: usize = 128;
 
 /// A page in both forms.
 #[derive(Debug, Default)]

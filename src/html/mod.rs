@@ -13,7 +13,7 @@ use ammonia::Builder;
 use balance::Balanced;
 
 /// A longer page is cut. Newsletters have a tenth of it.
-pub const MOST_BYTES: usize = 1 << 20;
+pub const MOST_BYTES: usize = 768 << 10;
 
 /// What ammonia lets through: its own list, images only from within the mail (RFC 2392).
 static SANITISER: LazyLock<Builder<'static>> = LazyLock::new(|| {
