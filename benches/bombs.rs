@@ -175,10 +175,10 @@ fn faults(runs: &[Option<Run>]) -> Vec<String> {
         match run {
             None => faults.push(format!("died at {megabytes} MB")),
             Some(run) if run.seconds > allowed(MOST_SECONDS, megabytes) => {
-                faults.push(format!("too slow at {megabytes} MB"))
+                faults.push(format!("too slow at {megabytes} MB"));
             }
             Some(run) if run.mebibytes > allowed(MOST_MEBIBYTES, megabytes) => {
-                faults.push(format!("too large at {megabytes} MB"))
+                faults.push(format!("too large at {megabytes} MB"));
             }
             Some(_) => {}
         }
@@ -240,7 +240,7 @@ fn run_here(family: &str, megabytes: usize) {
     } else {
         whole_way(&file, &mill);
     }
-    let seconds = (worked() - start).as_secs_f64();
+    let seconds = worked().saturating_sub(start).as_secs_f64();
     println!("{seconds} {}", (peak() - before) / 1024.0);
 }
 
@@ -467,17 +467,17 @@ fn tnef_files(size: usize) -> Vec<u8> {
 }
 
 /// A header of MS-OXRTFCP section 2.1.3.1.1 and what follows it.
-fn rtf(kind: &[u8; 4], raw: usize, content: &[u8]) -> Vec<u8> {
+fn rtf(kind: [u8; 4], raw: usize, content: &[u8]) -> Vec<u8> {
     let word = |number: usize| u32::try_from(number).unwrap().to_le_bytes();
-    [&word(content.len() + 12)[..], &word(raw), kind, &[0; 4], content].concat()
+    [&word(content.len() + 12)[..], &word(raw), &kind, &[0; 4], content].concat()
 }
 
 fn stored_rtf(text: &str) -> Vec<u8> {
-    rtf(b"MELA", text.len(), text.as_bytes())
+    rtf(*b"MELA", text.len(), text.as_bytes())
 }
 
 /// Eight references of 17 bytes each in 17 bytes.
 fn packed_rtf(size: usize) -> Vec<u8> {
     let run = [&[0xff][..], &[0x00, 0x0f].repeat(8)].concat();
-    rtf(b"LZFu", size * 6, &run.repeat(size / 24))
+    rtf(*b"LZFu", size * 6, &run.repeat(size / 24))
 }

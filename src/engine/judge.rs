@@ -361,13 +361,14 @@ mod tests {
         items.flat_map(|item| item.defects.iter().map(String::as_str)).collect()
     }
 
+    type Change = fn(&mut Limits);
+
     /// The table of README: beyond these limits less is read, and the item says so.
     #[test]
     fn a_mail_over_a_limit_is_stored_with_what_could_be_read_and_a_defect() {
         let plan = limited(RICH.as_bytes(), |_| ());
         assert_eq!((defects(&plan), plan.deliveries.len()), (vec![], 1));
         assert_eq!(plan.deliveries[0].item.as_ref().unwrap().extracted.len(), 3);
-        type Change = fn(&mut Limits);
         let table: [(Change, &str); 9] = [
             (|limits| limits.depth = 0, "mime-limit"),
             (|limits| limits.parts = 2, "mime-limit"),
@@ -390,7 +391,6 @@ mod tests {
     /// Beyond these a part of the mail would be lost: the file is kept, and `failed retry` takes it under a higher limit.
     #[test]
     fn a_mail_over_a_limit_that_would_lose_something_is_set_aside_as_limit() {
-        type Change = fn(&mut Limits);
         let table: [(Change, &str); 4] = [
             (|limits| limits.recipients = 0, "1 recipients; limits.recipients allows 0"),
             (|limits| limits.attachments = 1, "2 attachments; limits.attachments allows 1"),

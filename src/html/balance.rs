@@ -413,7 +413,7 @@ impl Writer {
                 self.out.text.push_str("* ");
             }
             "p" | "ul" | "ol" | "blockquote" | "pre" | "h1" | "h2" | "h3" | "h4" | "h5" | "h6" => {
-                self.line_ends = self.line_ends.max(2)
+                self.line_ends = self.line_ends.max(2);
             }
             name if INLINE.contains(&name) => {}
             _ => self.line_ends = self.line_ends.max(1),

@@ -54,7 +54,7 @@ impl Default for Bounds {
 /// Parsers are made once and shared.
 #[derive(Debug)]
 pub struct Parser {
-    parser: MessageParser,
+    structure: MessageParser,
     bounds: Bounds,
     trusted: Vec<String>,
 }
@@ -104,7 +104,7 @@ impl Parser {
         // either.
         let parser = MessageParser::new().max_depth(bounds.depth).max_parts(bounds.parts).max_encoded_nesting(0);
         let parser = UNREAD.into_iter().fold(parser, |parser, name| parser.header(name, HeaderForm::Ignore));
-        Self { parser: parser.unknown_headers(HeaderForm::Ignore), bounds, trusted: Vec::new() }
+        Self { structure: parser.unknown_headers(HeaderForm::Ignore), bounds, trusted: Vec::new() }
     }
 
     /// Believes these servers what they write into Authentication-Results. Without this, nobody.
@@ -123,7 +123,8 @@ impl Parser {
             return Err(Reason::Empty);
         }
         let bytes = without_prefix(original);
-        let message = starts_like_mail(bytes).then(|| self.parser.parse(bytes)).flatten().ok_or(Reason::NotAMessage)?;
+        let message =
+            starts_like_mail(bytes).then(|| self.structure.parse(bytes)).flatten().ok_or(Reason::NotAMessage)?;
         let root = message.root().root_part();
         let mut mail = self.read_header(root);
         mail.original = original;
@@ -255,10 +256,10 @@ fn read_fields<'r>(fields: &Fields<'_>, most_addresses: usize) -> Mail<'r> {
             HeaderName::Subject => mail.subject = mail.subject.take().or_else(|| words::text(field)),
             HeaderName::From => mail.from = mail.from.take().or_else(|| address::first(field)),
             HeaderName::To => {
-                is_crowded |= address::all(field, most_addresses.saturating_sub(mail.cc.len()), &mut mail.to)
+                is_crowded |= address::all(field, most_addresses.saturating_sub(mail.cc.len()), &mut mail.to);
             }
             HeaderName::Cc => {
-                is_crowded |= address::all(field, most_addresses.saturating_sub(mail.to.len()), &mut mail.cc)
+                is_crowded |= address::all(field, most_addresses.saturating_sub(mail.to.len()), &mut mail.cc);
             }
             HeaderName::Date => mail.date = mail.date.or_else(|| date::parse(field)),
             HeaderName::MessageId => mail.message_id = mail.message_id.take().or_else(|| ids::own(field)),
@@ -559,7 +560,8 @@ mod tests {
             (vec!["", ours], None),
             (vec![], None),
         ] {
-            let fields: String = fields.iter().map(|field| format!("Authentication-Results: {field}\n")).collect();
+            let fields: Vec<String> = fields.iter().map(|field| format!("Authentication-Results: {field}\n")).collect();
+            let fields = fields.concat();
             let mail = format!("{fields}From: Jo <jo@X.example>\n\nAuthentication-Results: {ours}\n");
             let found = parser.parse(mail.as_bytes()).unwrap().authentication;
             assert_eq!(found.map(|found| found.aligned), is_aligned, "{fields}");
