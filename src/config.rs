@@ -251,6 +251,36 @@ impl Default for Limits {
     }
 }
 
+impl Limits {
+    /// What decides about one mail, as TOML: a process that judges one alone goes by the same limits.
+    pub fn of_one_mail(&self) -> String {
+        let numbers = [
+            ("map_from", self.map_from),
+            ("mail_bytes", self.mail_bytes),
+            ("depth", self.depth as u64),
+            ("parts", self.parts as u64),
+            ("header_bytes", self.header_bytes),
+            ("header_fields", self.header_fields as u64),
+            ("addresses", self.addresses as u64),
+            ("recipients", self.recipients as u64),
+            ("attachments", self.attachments as u64),
+            ("decoded_bytes", self.decoded_bytes),
+            ("name_bytes", self.name_bytes as u64),
+            ("unpack_depth", self.unpack_depth as u64),
+            ("unpack_files", self.unpack_files as u64),
+            ("unpack_bytes", self.unpack_bytes),
+            ("unpack_ratio", self.unpack_ratio),
+        ];
+        let time = format!("mail_time = \"{}ms\"\n", self.mail_time.as_millis());
+        numbers.into_iter().map(|(key, value)| format!("{key} = {value}\n")).chain([time]).collect::<Vec<_>>().concat()
+    }
+
+    /// Reads that; keys that are missing have their defaults.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        toml::from_str(text).map_err(|error| explain(error.message()))
+    }
+}
+
 impl Default for Smtp {
     fn default() -> Self {
         Self { listen: vec!["127.0.0.1:2525".to_owned()], safe_servers: Vec::new() }
@@ -512,6 +542,25 @@ mod tests {
         for key in uncommented.lines().filter_map(|line| line.split_once(" = ")).map(|(key, _)| key) {
             assert!(template("a").contains(key));
         }
+    }
+
+    #[test]
+    fn the_limits_of_one_mail_read_back_and_none_is_forgotten() {
+        let text = Limits::default().of_one_mail();
+        assert_eq!(Limits::parse(&text).unwrap(), Limits::default());
+        // Each line counts: one more and the limits are others.
+        for line in text.lines().filter(|line| !line.starts_with("mail_time")) {
+            let changed = Limits::parse(&text.replace(line, &format!("{line}0"))).unwrap();
+            assert_ne!(changed, Limits::default(), "{line}");
+            assert_eq!(Limits::parse(&changed.of_one_mail()).unwrap(), changed);
+        }
+        // Whatever the template has between `map_from` and `hook_time` is of one mail.
+        let template = template("a");
+        let section = template.split("# map_from").nth(1).and_then(|rest| rest.split("# hook_time").next()).unwrap();
+        for key in section.lines().skip(1).filter_map(|line| line.strip_prefix("# ")?.split_once(" = ")) {
+            assert!(text.contains(&format!("{} = ", key.0)), "{}", key.0);
+        }
+        assert!(Limits::parse("depht = 3").is_err());
     }
 
     #[test]
