@@ -142,7 +142,9 @@ impl Mill {
             Ok(mail) => mail,
             Err(reason) => return Ok(failed(reason, reason.text().to_owned(), found)),
         };
-        if let Some(text) = over_limit(found.as_ref(), &mail, limits) {
+        let is_by_header = found.is_none() && matches!(policy, Policy::Envelope) && self.is_routed_by_header();
+        let unread = is_by_header.then(|| unread_recipients(&mail)).flatten();
+        if let Some(text) = unread.or_else(|| over_limit(found.as_ref(), &mail, limits)) {
             return Ok(Plan { message_id: mail.message_id, ..failed(Reason::Limit, text, found) });
         }
         let (envelope, routed) = self.route(found, &mail, size, policy, directory);
@@ -171,6 +173,10 @@ impl Mill {
         Ok(plan)
     }
 
+    fn is_routed_by_header(&self) -> bool {
+        self.config.incoming.no_envelope == NoEnvelope::Headers
+    }
+
     fn route(
         &self,
         found: Option<Envelope>,
@@ -185,7 +191,7 @@ impl Mill {
         let envelope = match (found, policy) {
             (Some(envelope), _) => envelope,
             (None, Policy::Import(_)) => Envelope::default(),
-            (None, Policy::Envelope) if self.config.incoming.no_envelope == NoEnvelope::Headers => from_headers(mail),
+            (None, Policy::Envelope) if self.is_routed_by_header() => from_headers(mail),
             (None, Policy::Envelope) => return refused(no_envelope(Reason::NoEnvelope.text())),
         };
         if envelope.recipients.is_empty() && matches!(policy, Policy::Envelope) {
@@ -259,6 +265,13 @@ fn over_limit(found: Option<&Envelope>, mail: &Mail<'_>, limits: &config::Limits
 /// How long this thread has worked. Not the clock on the wall: a machine that is busy or was paused is no mail's fault.
 fn worked() -> Duration {
     Duration::try_from(clock_gettime(ClockId::ThreadCPUTime)).unwrap_or_default()
+}
+
+/// Where To and Cc stand in for the envelope, an address that was not read is a recipient that would get nothing, without a word.
+fn unread_recipients(mail: &Mail<'_>) -> Option<String> {
+    let limits = ["addresses-limit", "header-limit", "header-fields-limit"];
+    let defect = mail.defects.iter().find(|defect| limits.contains(&defect.as_str()))?;
+    Some(format!("its header is its envelope, and was not read to the end ({defect})"))
 }
 
 /// What a mail may still cost while it is planned. The first time it may not is remembered.
@@ -404,6 +417,23 @@ mod tests {
             assert!(plan.deliveries.is_empty() && plan.blobs.is_empty() && plan.mail_id.is_some());
             assert_eq!(plan.worst_failure(), Some(crate::model::outcome::End::Damaged));
         }
+    }
+
+    #[test]
+    fn a_header_that_stands_in_for_the_envelope_is_read_whole_or_not_at_all() {
+        let mail = "To: a@l.example, b@l.example\nSubject: s\n\nx";
+        let set_aside = |change: Change| {
+            let mut limits = Limits { workers: 1, ..Limits::default() };
+            change(&mut limits);
+            let incoming = Incoming { no_envelope: NoEnvelope::Headers, ..Incoming::default() };
+            let mill =
+                Mill::new(Config { incoming, limits, ..Config::default() }, Arc::new(MemoryStore::default())).unwrap();
+            failures(&mill.plan(mail.as_bytes(), "x.eml").unwrap()) == [(None, Reason::Limit)]
+        };
+        assert!(!set_aside(|_| ()));
+        let changes: [Change; 3] =
+            [|limits| limits.addresses = 1, |limits| limits.header_bytes = 20, |limits| limits.header_fields = 1];
+        assert!(changes.into_iter().all(set_aside));
     }
 
     /// Compressed S/MIME (RFC 3274) that would be a thousand times the mail.
