@@ -1,5 +1,5 @@
 //! HTML of strangers, made fit to be looked at: for a browser without scripts, forms and anything that is fetched from elsewhere, for
-//! a terminal as text. What is stored stays as it came. ammonia decides what is safe; [`balance`] keeps what it gets within bounds,
+//! a terminal as text. What is stored stays as it came. ammonia decides what is safe; `balance` keeps what it gets within bounds,
 //! since an HTML parser answers some tags with the square of their number. Any bytes give a page, none a panic.
 
 mod balance;
