@@ -228,6 +228,19 @@ fn an_opaque_signed_part_is_opened_and_kept() {
     assert_eq!(made.text(), "hi");
 }
 
+/// Compressed S/MIME (RFC 3274) that would be a hundred times the mail.
+#[test]
+fn a_container_lets_out_no_more_than_is_in_proportion_to_the_mail() {
+    let packed = mailmill::generate::packed(64 << 20);
+    let mail = format!(
+        "Content-Type: application/pkcs7-mime; name=smime.p7z\nContent-Transfer-Encoding: base64\n\n{packed}\n"
+    );
+    assert!(mail.len() < 1 << 20);
+    let made = made(mail);
+    assert!(made.has_defect("larger than the limit"), "{:?}", made.item.defects);
+    assert!(made.plan.blobs.iter().map(|blob| blob.bytes.len()).sum::<usize>() <= 17 << 20);
+}
+
 /// A stream with two attachments and their long names (MS-OXTNEF section 2.1.3.3.15, MS-OXPROPS `PidTagAttachLongFilename`).
 fn two_files() -> Vec<u8> {
     let attribute = |id: u32, data: &[u8]| {
