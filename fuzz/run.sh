@@ -7,7 +7,7 @@ cd "$(dirname "$0")/.."
 time=${1:?usage: fuzz/run.sh TIME [target...]}
 shift
 targets=("$@")
-[ ${#targets[@]} -gt 0 ] || targets=(mime envelope names store import calendar)
+[ ${#targets[@]} -gt 0 ] || targets=(mime envelope tnef ical names store sanitise import)
 
 shim=$(mktemp -d)
 trap 'rm -rf "$shim"' EXIT
@@ -29,18 +29,39 @@ fi
 export RUSTC_BOOTSTRAP=1
 target_folder=${FUZZ_TARGET_DIR:-$PWD/fuzz/target}
 
+# Real files of the kind that a target reads, where a corpus lies beside the project. They are read, never added to.
+borrow() {
+    mkdir -p "$2"
+    [ -d ../shared/corpus ] || return 0
+    case $1 in
+        mime | envelope | names | import) names=(-name '*.eml' -o -name '*.mbox') ;;
+        tnef) names=(-name '*.tnef' -o -iname 'winmail*.dat' -o -name '*.p7m') ;;
+        ical) names=(-name '*.ics') ;;
+        sanitise) names=(-name '*.html' -o -name '*.htm') ;;
+        *) return 0 ;;
+    esac
+    local number=0 file
+    while IFS= read -r -d '' file; do
+        cp "$file" "$2/$((number += 1))"
+    done < <(find ../shared/corpus -type f -size -33k \( "${names[@]}" \) -print0)
+}
+
 found=0
 for target in "${targets[@]}"; do
     corpus=fuzz/corpus/$target
     seeds=testdata/seeds/$target
     mkdir -p "$corpus" "fuzz/artifacts/$target"
     options=(-max_total_time="$time" -timeout=25 -rss_limit_mb=2048 -max_len=32768 -print_final_stats=1)
-    [ "$target" = store ] || options+=(-dict=fuzz/mime.dict)
-    [ -d "$seeds" ] || mkdir -p "$seeds"
+    case $target in
+        store) ;;
+        tnef | ical | sanitise) options+=(-dict="fuzz/$target.dict") ;;
+        *) options+=(-dict=fuzz/mime.dict) ;;
+    esac
+    borrow "$target" "$shim/seeds-$target"
     # A build that fails is no finding.
     "$fuzz" fuzz build --target-dir "$target_folder" "$target"
     echo "== $target, $time s" >&2
-    if ! "$fuzz" fuzz run --target-dir "$target_folder" "$target" "$corpus" "$seeds" -- "${options[@]}"; then
+    if ! "$fuzz" fuzz run --target-dir "$target_folder" "$target" "$corpus" "$seeds" "$shim/seeds-$target" -- "${options[@]}"; then
         echo "== $target: a finding, see fuzz/artifacts/$target" >&2
         found=1
     fi

@@ -57,6 +57,8 @@ pub struct Incoming {
     pub accepted_domains: Vec<String>,
     pub address_prefix: String,
     pub no_envelope: NoEnvelope,
+    /// Servers whose Authentication-Results (RFC 8601) are believed.
+    pub trusted_authserv: Vec<String>,
     pub keep: Keep,
     #[serde(deserialize_with = "duration")]
     pub keep_for: Duration,
@@ -139,8 +141,34 @@ pub struct Limits {
     pub depth: usize,
     /// Parts of one mail.
     pub parts: usize,
+    /// Bytes of the header of one mail that are read and kept.
+    #[serde(deserialize_with = "size")]
+    pub header_bytes: u64,
+    /// Header fields of one mail that are read.
+    pub header_fields: usize,
+    /// Addresses of To and Cc.
+    pub addresses: usize,
+    /// Envelope recipients of one file.
+    pub recipients: usize,
+    /// Attachments of one mail.
+    pub attachments: usize,
+    /// Bytes of the attachments of one mail, as decoded.
+    #[serde(deserialize_with = "size")]
+    pub decoded_bytes: u64,
+    /// Bytes of a file name as it was sent.
+    pub name_bytes: usize,
     /// Containers within containers that are unpacked: TNEF, nested messages, signed parts.
     pub unpack_depth: usize,
+    /// Files that are unpacked of one mail.
+    pub unpack_files: usize,
+    /// Bytes that the containers of one mail unpack to.
+    #[serde(deserialize_with = "size")]
+    pub unpack_bytes: u64,
+    /// And never more than so many times the size of the mail, where that is more than 16 MiB.
+    pub unpack_ratio: u64,
+    /// Time of a processor that one mail may take; looked at between its attachments and containers.
+    #[serde(deserialize_with = "duration")]
+    pub mail_time: Duration,
     /// A command hook may take so long.
     #[serde(deserialize_with = "duration")]
     pub hook_time: Duration,
@@ -182,6 +210,7 @@ impl Default for Incoming {
             accepted_domains: Vec::new(),
             address_prefix: String::new(),
             no_envelope: NoEnvelope::default(),
+            trusted_authserv: Vec::new(),
             keep: Keep::default(),
             keep_for: Duration::from_hours(720),
             alert_silence: Duration::ZERO,
@@ -204,10 +233,51 @@ impl Default for Limits {
             mail_bytes: 256 << 20,
             depth: 64,
             parts: 1000,
+            header_bytes: 1 << 20,
+            header_fields: 10_000,
+            addresses: 10_000,
+            recipients: 100_000,
+            attachments: 1000,
+            decoded_bytes: 256 << 20,
+            name_bytes: 1024,
             unpack_depth: 16,
+            unpack_files: 1000,
+            unpack_bytes: 256 << 20,
+            unpack_ratio: 10,
+            mail_time: Duration::from_secs(30),
             hook_time: Duration::from_secs(10),
             store_reserve: 64 << 20,
         }
+    }
+}
+
+impl Limits {
+    /// What decides about one mail, as TOML: a process that judges one alone goes by the same limits.
+    pub fn of_one_mail(&self) -> String {
+        let numbers = [
+            ("map_from", self.map_from),
+            ("mail_bytes", self.mail_bytes),
+            ("depth", self.depth as u64),
+            ("parts", self.parts as u64),
+            ("header_bytes", self.header_bytes),
+            ("header_fields", self.header_fields as u64),
+            ("addresses", self.addresses as u64),
+            ("recipients", self.recipients as u64),
+            ("attachments", self.attachments as u64),
+            ("decoded_bytes", self.decoded_bytes),
+            ("name_bytes", self.name_bytes as u64),
+            ("unpack_depth", self.unpack_depth as u64),
+            ("unpack_files", self.unpack_files as u64),
+            ("unpack_bytes", self.unpack_bytes),
+            ("unpack_ratio", self.unpack_ratio),
+        ];
+        let time = format!("mail_time = \"{}ms\"\n", self.mail_time.as_millis());
+        numbers.into_iter().map(|(key, value)| format!("{key} = {value}\n")).chain([time]).collect::<Vec<_>>().concat()
+    }
+
+    /// Reads that; keys that are missing have their defaults.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        toml::from_str(text).map_err(|error| explain(error.message()))
     }
 }
 
@@ -326,6 +396,11 @@ impl Config {
             ("group_bytes", limits.group_bytes),
             ("mail_bytes", limits.mail_bytes),
             ("parts", limits.parts as u64),
+            ("header_bytes", limits.header_bytes),
+            ("header_fields", limits.header_fields as u64),
+            ("recipients", limits.recipients as u64),
+            ("name_bytes", limits.name_bytes as u64),
+            ("mail_time", u64::from(!limits.mail_time.is_zero())),
         ];
         match positive.iter().find(|(_, value)| *value == 0) {
             Some((key, _)) => Err((key, format!("limits.{key} must be more than 0"))),
@@ -399,6 +474,7 @@ drop_folder = "drop"
 # accepted_domains = []          # empty: any domain for files in the drop folder
 # address_prefix = ""            # put before every new list address
 # no_envelope = "refuse"         # a file without x-receiver lines: refuse | headers (use To, Cc and From)
+# trusted_authserv = []          # servers in front of this one whose Authentication-Results are believed, the topmost field only
 # keep = "remove"                # what becomes of a settled file: remove | done (kept under done/DATE/ for keep_for)
 # keep_for = "30d"
 # alert_silence = "0"            # doctor warns when no mail came for so long; 0: never
@@ -416,7 +492,18 @@ drop_folder = "drop"
 # mail_bytes = "256MiB"          # a larger mail is refused as too-large
 # depth = 64                     # multiparts within multiparts; deeper ones are kept whole, with a defect
 # parts = 1000                   # parts of one mail; the rest stays in the last part, with a defect
+# header_bytes = "1MiB"          # the header of a mail; the rest of it is neither read nor kept, with a defect
+# header_fields = 10000          # header fields of a mail; the rest is not read, with a defect
+# addresses = 10000              # addresses of To and Cc; the rest is not read, with a defect
+# recipients = 100000            # envelope recipients of a file; more of them: damaged, `limit`
+# attachments = 1000             # attachments of a mail; more of them: damaged, `limit`
+# decoded_bytes = "256MiB"       # attachments of a mail, decoded; more: damaged, `limit`
+# name_bytes = 1024              # a file name as it was sent; cut, with a defect
 # unpack_depth = 16              # containers within containers that are unpacked (TNEF, nested messages, signed parts)
+# unpack_files = 1000            # files that are unpacked of one mail; the rest stays in its container, with a defect
+# unpack_bytes = "256MiB"        # bytes that the containers of one mail unpack to; the rest stays in them, with a defect
+# unpack_ratio = 10              # and never more than so many times the mail itself (16 MiB are always allowed)
+# mail_time = "30s"              # processor time that one mail may take; longer: damaged, `limit`
 # hook_time = "10s"              # a list's command hook may take so long
 # store_reserve = "64MiB"        # mail is deferred (store-full) while the store's disk has less room
 
@@ -455,6 +542,25 @@ mod tests {
         for key in uncommented.lines().filter_map(|line| line.split_once(" = ")).map(|(key, _)| key) {
             assert!(template("a").contains(key));
         }
+    }
+
+    #[test]
+    fn the_limits_of_one_mail_read_back_and_none_is_forgotten() {
+        let text = Limits::default().of_one_mail();
+        assert_eq!(Limits::parse(&text).unwrap(), Limits::default());
+        // Each line counts: one more and the limits are others.
+        for line in text.lines().filter(|line| !line.starts_with("mail_time")) {
+            let changed = Limits::parse(&text.replace(line, &format!("{line}0"))).unwrap();
+            assert_ne!(changed, Limits::default(), "{line}");
+            assert_eq!(Limits::parse(&changed.of_one_mail()).unwrap(), changed);
+        }
+        // Whatever the template has between `map_from` and `hook_time` is of one mail.
+        let template = template("a");
+        let section = template.split("# map_from").nth(1).and_then(|rest| rest.split("# hook_time").next()).unwrap();
+        for key in section.lines().skip(1).filter_map(|line| line.strip_prefix("# ")?.split_once(" = ")) {
+            assert!(text.contains(&format!("{} = ", key.0)), "{}", key.0);
+        }
+        assert!(Limits::parse("depht = 3").is_err());
     }
 
     #[test]

@@ -14,6 +14,8 @@ pub mod calendar;
 
 pub mod extract;
 
+pub mod html;
+
 // Floor 1: edges. Each owns one outside thing.
 pub mod config;
 

@@ -10,7 +10,7 @@ use std::path::Path;
 
 /// The floors, lowest first. A floor never imports a higher one.
 const FLOORS: [&[&str]; 5] = [
-    &["model", "calendar", "extract"],
+    &["model", "calendar", "extract", "html"],
     &["config", "directory", "spool", "store", "lists", "import_source"],
     &["pipeline"],
     &["engine"],

@@ -89,7 +89,7 @@ fn a_line_without_an_end_hangs_nobody() {
 #[test]
 fn a_hundred_thousand_recipients_take_no_time() {
     let server = Server::with_news();
-    let many: Vec<String> = (0..100_000).map(|number| format!("nobody{number}@lists.example")).collect();
+    let many: Vec<String> = (1..100_000).map(|number| format!("nobody{number}@lists.example")).collect();
     let to: Vec<&str> = many.iter().map(String::as_str).chain(["news"]).collect();
     server.put("x.eml", letter("many", &to));
     let start = Instant::now();

@@ -15,8 +15,14 @@ mod names;
 #[path = "../fuzz/src/import.rs"]
 mod import;
 
-#[path = "../fuzz/src/calendar.rs"]
-mod calendar;
+#[path = "../fuzz/src/ical.rs"]
+mod ical;
+
+#[path = "../fuzz/src/tnef.rs"]
+mod tnef;
+
+#[path = "../fuzz/src/sanitise.rs"]
+mod sanitise;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -69,7 +75,17 @@ fn any_file_is_an_mbox() {
 
 #[test]
 fn calendars_say_the_same_in_any_order() {
-    replay(&["seeds/calendar", "seeds/mime", "regress"], 60, calendar::check);
+    replay(&["seeds/ical", "seeds/mime", "regress"], 60, ical::check);
+}
+
+#[test]
+fn containers_stay_within_their_budget() {
+    replay(&["seeds/tnef", "seeds/mime", "regress"], 60, tnef::check);
+}
+
+#[test]
+fn no_page_is_harmful() {
+    replay(&["seeds/sanitise", "seeds/mime", "regress"], 60, sanitise::check);
 }
 
 /// Each file is one mail of the sheet, none fails in the engine, and a second import finds nothing new.

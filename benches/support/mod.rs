@@ -46,7 +46,7 @@ pub const DECODE: Decode = Decode { bytes: decode, text: decode_text };
 pub const SEED: u64 = 1;
 
 pub fn parser() -> Parser {
-    Parser::new(Bounds { depth: 64, parts: 1000 })
+    Parser::new(Bounds::default())
 }
 
 /// What the generator writes to, as a library: the kind that asks most of the committer.

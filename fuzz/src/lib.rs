@@ -9,6 +9,10 @@ pub mod names;
 
 pub mod import;
 
-pub mod calendar;
+pub mod ical;
+
+pub mod tnef;
+
+pub mod sanitise;
 
 pub mod store;

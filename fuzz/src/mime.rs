@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use std::sync::LazyLock;
 
 use mailmill::directory::Directory;
+use mailmill::extract::Limits;
 use mailmill::model::item::{Attachment, Item};
 use mailmill::model::list::{ItemId, Kind, List, ListId};
 use mailmill::model::mail::{BlobHash, ClaimId, Envelope, Mail, MailId};
@@ -14,12 +15,12 @@ use mailmill::model::settings::{Folders, ListSettings, Senders, Size};
 use mailmill::pipeline::commit::GroupBuilder;
 use mailmill::pipeline::parse::{Bounds, Parser, decode, decode_text};
 use mailmill::pipeline::plan::{Decode, Facts, plan};
-use mailmill::pipeline::{envelope, route};
+use mailmill::pipeline::{envelope, route, unpack};
 use mailmill::store::{Counter, ListStore, MemoryStore, Write, verify};
 use sha2::{Digest, Sha256};
 
 /// The defaults of `[limits]`.
-static PARSER: LazyLock<Parser> = LazyLock::new(|| Parser::new(Bounds { depth: 64, parts: 1000 }));
+static PARSER: LazyLock<Parser> = LazyLock::new(|| Parser::new(Bounds::default()));
 
 const DECODE: Decode = Decode { bytes: decode, text: decode_text };
 
@@ -61,7 +62,10 @@ static DIRECTORY: LazyLock<Directory> = LazyLock::new(|| Directory::new(lists(),
 pub fn check(file: &[u8]) {
     let (found, original) = envelope::split(file);
     assert!(file.ends_with(original), "the original is the file without its envelope");
-    let mail = match PARSER.parse(original) {
+    if let Some(envelope) = &found {
+        assert_stripped(file, original, envelope);
+    }
+    let mail = match opened(original) {
         Ok(mail) => mail,
         Err(reason) => {
             assert!([Reason::Empty, Reason::NotAMessage].contains(&reason), "{reason}");
@@ -72,11 +76,34 @@ pub fn check(file: &[u8]) {
     assert_mail(original, &mail);
     assert_routed(found.as_ref(), &mail, file.len());
     let planned = plan_of(file, MailId::of(file), found.as_ref(), &mail);
-    let again = PARSER.parse(original).map(|mail| plan_of(file, MailId::of(file), found.as_ref(), &mail));
+    let again = opened(original).map(|mail| plan_of(file, MailId::of(file), found.as_ref(), &mail));
     assert!(again.as_ref() == Ok(&planned), "the same bytes make the same plan");
     assert_plan(file, original, &mail, &planned);
     let like_it = plan_of(file, MailId::of(b"another mail with the same content"), found.as_ref(), &mail);
     assert_committed(original, &mail, &planned, &like_it);
+}
+
+/// So much of a mail may be unpacked here. Less than the default, so that the fuzzer finds the bound.
+const UNPACK: Limits = Limits { depth: 8, count: 100, bytes: 256 << 10 };
+
+/// Parsed and unpacked, as a worker does.
+fn opened(original: &[u8]) -> Result<Mail<'_>, Reason> {
+    let mut mail = PARSER.parse(original)?;
+    let bounds = unpack::Bounds { limits: UNPACK, name_bytes: Bounds::default().name_bytes, in_time: &|| true };
+    unpack::unpack(&mut mail, &*PARSER, bounds);
+    Ok(mail)
+}
+
+/// What was taken off the top of the file is its envelope and nothing else: in front of any other mail it is found again.
+fn assert_stripped(file: &[u8], original: &[u8], envelope: &Envelope) {
+    let lines = &file[..file.len() - original.len()];
+    // The lines may end with the file; a field that follows needs a line of its own.
+    let other =
+        [lines, if lines.ends_with(b"\n") { b"" } else { &b"\n"[..] }, b"Subject: other\n\nx-receiver: b@b.example\n"]
+            .concat();
+    let (found, rest) = envelope::split(&other);
+    assert_eq!(found.as_ref(), Some(envelope), "the lines that were taken off are the envelope");
+    assert_eq!(rest, b"Subject: other\n\nx-receiver: b@b.example\n");
 }
 
 /// What a parser may say of any bytes: it borrows from them, no two parts overlap, and no text is out of proportion.
@@ -100,10 +127,11 @@ fn assert_mail(original: &[u8], mail: &Mail<'_>) {
         assert!(decode(part).len() <= part.raw.len(), "decoding makes a part larger: {part:?}");
         assert!(part.content_type.contains('/'), "a type has a subtype: {:?}", part.content_type);
     }
-    // One byte becomes at most the three of U+FFFD, and two bytes (UTF-16) at most four.
+    // One byte becomes at most the three of U+FFFD, and two bytes (UTF-16) at most four; a body may come out of a container.
     let most = 3 * original.len() + 16;
+    let body_most = most + 3 * usize::try_from(UNPACK.bytes).expect("small");
     for body in [&mail.body_text, &mail.body_html].into_iter().flatten() {
-        assert!(body.len() <= most, "a body of {} bytes from a mail of {}", body.len(), original.len());
+        assert!(body.len() <= body_most, "a body of {} bytes from a mail of {}", body.len(), original.len());
     }
     let fields = [&mail.subject, &mail.message_id, &mail.in_reply_to, &mail.thread_index, &mail.thread_topic];
     let fields = fields.into_iter().flatten();
@@ -111,8 +139,17 @@ fn assert_mail(original: &[u8], mail: &Mail<'_>) {
     let from = mail.from.iter().flat_map(|from| [from.address.len(), from.name.as_ref().map_or(0, String::len)]);
     let header: usize = fields.chain(lists).map(String::len).chain(from).sum();
     assert!(header <= most, "header fields of {header} bytes from a mail of {}", original.len());
+    assert!(mail.to.len() + mail.cc.len() <= Bounds::default().addresses);
+    assert!(parts().filter_map(|part| part.name.as_ref()).all(|name| name.len() <= Bounds::default().name_bytes));
+    assert!(mail.hidden.len() <= UNPACK.count, "{} files were unpacked", mail.hidden.len());
+    let unpacked: usize = mail.hidden.iter().map(|hidden| hidden.bytes.len()).sum();
+    assert!(unpacked as u64 <= UNPACK.bytes, "{unpacked} bytes were unpacked");
     let defects: usize = mail.defects.iter().map(String::len).sum();
-    assert!(defects <= most + 1024, "defects of {defects} bytes from a mail of {}", original.len());
+    assert!(
+        defects as u64 <= 8 * (most as u64 + UNPACK.bytes),
+        "defects of {defects} bytes from a mail of {}",
+        original.len()
+    );
 }
 
 /// Each recipient has one end, and a list has a mail once.
@@ -170,9 +207,9 @@ fn assert_plan(file: &[u8], original: &[u8], mail: &Mail<'_>, plan: &Plan) {
         if !is_choosy(delivery.list) {
             assert_eq!(item.attachments.len(), kept, "no part is left out");
         }
-        let names: HashSet<String> =
-            item.attachments.iter().map(|file| mailmill::model::names::fold(&file.name)).collect();
-        assert_eq!(names.len(), item.attachments.len(), "attachments of one item have distinct names");
+        let files = || item.attachments.iter().chain(item.extracted.iter().map(|extracted| &extracted.file));
+        let names: HashSet<String> = files().map(|file| mailmill::model::names::fold(&file.name)).collect();
+        assert_eq!(names.len(), files().count(), "the files of one item have distinct names");
         for file in item.files() {
             super::names::assert_clean(&file.name);
             let blob = plan.blobs.iter().find(|blob| blob.hash == file.blob).expect("the plan holds what it names");
@@ -183,7 +220,7 @@ fn assert_plan(file: &[u8], original: &[u8], mail: &Mail<'_>, plan: &Plan) {
             super::names::assert_clean(folder);
         }
     }
-    let most = 64 * file.len() as u64 + (64 << 10);
+    let most = 64 * file.len() as u64 + (64 << 10) + 64 * UNPACK.bytes;
     assert!(plan.weight() <= most, "a plan of {} bytes from a file of {}", plan.weight(), file.len());
 }
 

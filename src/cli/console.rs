@@ -1,6 +1,7 @@
 //! Where a command's words go: to this terminal or pipe, or through the control socket to whoever asked.
 //! Answers go to standard output, everything else to standard error. What comes from mail is escaped before people see it.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::io::{self, BufWriter, IsTerminal, Stdout, Write};
 use std::os::unix::net::UnixStream;
@@ -75,16 +76,16 @@ impl Console {
         }
     }
 
-    /// One line of the answer.
+    /// One line of the answer. Whatever it is made of, no terminal obeys it.
     pub fn line(&mut self, text: &str) -> io::Result<()> {
-        self.bytes(format!("{text}\n").as_bytes())
+        self.bytes(format!("{}\n", tame(text)).as_bytes())
     }
 
-    /// One JSON object on a line.
+    /// One JSON object on a line. Characters that a terminal may obey are written by number, which is the same JSON (RFC 8259 section 7).
     pub fn json(&mut self, value: &impl serde::Serialize) -> io::Result<()> {
-        let mut bytes = serde_json::to_vec(value)?;
-        bytes.push(b'\n');
-        self.bytes(&bytes)
+        let mut line = in_ascii_where_hidden(serde_json::to_string(value)?);
+        line.push('\n');
+        self.bytes(line.as_bytes())
     }
 
     /// A line for people, on standard error.
@@ -92,7 +93,7 @@ impl Console {
         if self.quiet {
             return Ok(());
         }
-        self.raw_note(&format!("{text}\n"))
+        self.raw_note(&format!("{}\n", tame(text)))
     }
 
     fn raw_note(&mut self, text: &str) -> io::Result<()> {
@@ -106,7 +107,7 @@ impl Console {
     /// The one line that says why a command failed. It is said even in quiet mode, and cannot itself fail.
     pub fn error(&mut self, text: &str) {
         let (on, off) = if self.color { ("\x1b[1;31m", "\x1b[0m") } else { ("", "") };
-        let _ = self.raw_note(&format!("{on}mailmill:{off} {text}\n"));
+        let _ = self.raw_note(&format!("{on}mailmill:{off} {}\n", tame(text)));
     }
 
     /// Somebody looks at standard error right now.
@@ -194,9 +195,7 @@ pub fn wants_color(color: Color) -> bool {
 pub fn plain(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for c in text.chars() {
-        let hidden = c.is_control()
-            || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}');
-        if hidden {
+        if is_hidden(c) {
             // Writing to a string cannot fail.
             let _ = write!(shown, "{}", c.escape_unicode());
         } else {
@@ -204,6 +203,50 @@ pub fn plain(text: &str) -> String {
         }
     }
     shown
+}
+
+/// A character that a reader does not see, or that does something to what he sees.
+fn is_hidden(c: char) -> bool {
+    c.is_control()
+        || matches!(c,
+            '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}'
+            | '\u{e0000}'..='\u{e007f}')
+}
+
+/// The last look at a line before a terminal gets it, should somebody have forgotten [`plain`]: of what is hidden only line ends and
+/// tabs remain, and joiners, which some languages are written with.
+fn tame(text: &str) -> Cow<'_, str> {
+    let is_wild = |c: char| is_hidden(c) && !matches!(c, '\n' | '\t' | '\u{200c}' | '\u{200d}');
+    if !text.contains(is_wild) {
+        return Cow::Borrowed(text);
+    }
+    let mut shown = String::with_capacity(text.len() + 16);
+    for c in text.chars() {
+        if is_wild(c) {
+            let _ = write!(shown, "{}", c.escape_unicode());
+        } else {
+            shown.push(c);
+        }
+    }
+    Cow::Owned(shown)
+}
+
+/// In JSON hidden characters stand within strings only: controls below space are escaped already, the others are here.
+fn in_ascii_where_hidden(json: String) -> String {
+    if !json.contains(is_hidden) {
+        return json;
+    }
+    let mut escaped = String::with_capacity(json.len() + 16);
+    for c in json.chars() {
+        if is_hidden(c) {
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                let _ = write!(escaped, "\\u{unit:04x}");
+            }
+        } else {
+            escaped.push(c);
+        }
+    }
+    escaped
 }
 
 /// At most so many characters, for a column.
@@ -224,6 +267,32 @@ mod tests {
     fn escape_sequences_and_bidi_overrides_from_mail_are_made_visible() {
         assert_eq!(plain("a\x1b[31mb\r\n\u{202e}c"), "a\\u{1b}[31mb\\u{d}\\u{a}\\u{202e}c");
         assert_eq!(plain("Grüße 你好"), "Grüße 你好");
+    }
+
+    #[test]
+    fn json_says_the_same_and_holds_nothing_that_a_terminal_obeys() {
+        let text = "a\u{1b}[31m\u{9b}31m\u{7f}\u{202e}\u{feff}\u{e0041}\u{2028}\"\\ü你👩\u{200d}👩";
+        let json = in_ascii_where_hidden(serde_json::to_string(text).unwrap());
+        assert!(!json.contains(is_hidden), "{json}");
+        assert!(json.contains("ü你👩"));
+        assert_eq!(serde_json::from_str::<String>(&json).unwrap(), text);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_text_is_the_same_text_in_json(text in "[\\x00-\\x20\\x7f-\\u{9f}\u{200b}-\u{206f}\u{feff}\u{e0000}-\u{e007f}a\"\\\\ü]{0,30}") {
+            let json = in_ascii_where_hidden(serde_json::to_string(&text).unwrap());
+            proptest::prop_assert!(!json.contains(is_hidden));
+            proptest::prop_assert_eq!(serde_json::from_str::<String>(&json).unwrap(), text.clone());
+            let obeyed = tame(&text).contains(['\u{1b}', '\u{9b}', '\u{202e}', '\r', '\u{8}']);
+            proptest::prop_assert!(!obeyed);
+        }
+    }
+
+    #[test]
+    fn a_line_that_somebody_forgot_to_escape_is_tame() {
+        assert_eq!(tame("a\x1b]0;x\x07\tb\nc\u{202e}"), "a\\u{1b}]0;x\\u{7}\tb\nc\\u{202e}");
+        assert_eq!(tame("plain ü"), "plain ü");
     }
 
     #[test]

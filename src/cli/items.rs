@@ -1,5 +1,6 @@
 //! `mailmill items` and `mailmill show`: reading what a list holds.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use clap::Args;
@@ -9,8 +10,10 @@ use super::console::{Console, column, plain};
 use super::desk::Desk;
 use super::exit::{Exit, Failure};
 use crate::engine::view;
+use crate::html;
 use crate::model::item::Item;
 use crate::model::list::{ItemId, List};
+use crate::model::mail::Authentication;
 use crate::model::units;
 
 /// List the items of a list
@@ -28,13 +31,19 @@ pub struct Items {
 
 /// Show one item
 #[derive(Args, Clone, Debug, Serialize, Deserialize)]
-#[command(after_help = "Example: mailmill show news 1")]
+#[command(after_help = "Examples:
+  mailmill show news 1
+  mailmill show news 1 --html > page.html     (`--json` has the HTML as it came)")]
 pub struct Show {
     list: String,
     /// The number of the item, as `mailmill items` shows it
     id: u64,
+    /// One JSON object, as `export` prints it
     #[arg(long)]
     json: bool,
+    /// The body as a page for a browser: sanitised, without scripts, forms and anything that would be fetched from elsewhere
+    #[arg(long, conflicts_with = "json")]
+    html: bool,
 }
 
 /// So many items are read at a time.
@@ -104,12 +113,35 @@ pub fn find(desk: &Desk, list: &str, id: u64) -> Result<(Arc<List>, Item), Failu
     Ok((list, item))
 }
 
+/// The body for a browser; text is shown as text.
+fn page(item: &Item) -> String {
+    let title = item.title.as_deref().unwrap_or("(no subject)");
+    let text = || html::of_text(item.body_text.as_deref().unwrap_or_default());
+    html::page(title, &item.body_html.clone().unwrap_or_else(text))
+}
+
+/// `yes, by mx.example (spf pass a.example, dkim none)`.
+fn verified(found: &Authentication) -> String {
+    let word = if found.aligned { "yes" } else { "no" };
+    let methods = [("spf", found.spf.as_ref()), ("dmarc", found.dmarc.as_ref())].into_iter();
+    let methods = methods.chain(found.dkim.iter().map(|result| ("dkim", Some(result))));
+    let results: Vec<String> = methods
+        .filter_map(|(method, result)| Some((method, result?)))
+        .map(|(method, result)| format!("{method} {} {}", result.result, result.domain.as_deref().unwrap_or("-")))
+        .collect();
+    format!("{word}, by {} ({})", found.authserv_id, results.join(", "))
+}
+
 impl Show {
     pub fn answer(&self, desk: &Desk, console: &mut Console) -> Result<Exit, Failure> {
         let (list, item) = find(desk, &self.list, self.id)?;
         if self.json {
             let thread = desk.mill.discussions(&list).place(ItemId(self.id))?;
             console.json(&view::item(&list, Some(ItemId(self.id)), &item, thread))?;
+            return Ok(Exit::Good);
+        }
+        if self.html {
+            console.bytes(page(&item).as_bytes())?;
             return Ok(Exit::Good);
         }
         let from = item.from.as_ref().map(|from| match &from.name {
@@ -124,6 +156,7 @@ impl Show {
             ("Date", item.date.and_then(view::time)),
             ("Sender", item.sender.clone()),
             ("Created by", Some(item.created_by.clone())),
+            ("Verified", item.authentication.as_ref().map(verified)),
             ("Message-ID", item.message_id.clone()),
             ("Mail", Some(item.mail_id.to_string())),
         ];
@@ -141,13 +174,18 @@ impl Show {
             console.line(&format!("Defect      {}", plain(defect)))?;
         }
         self.show_discussion(desk, &list, console)?;
-        let body = item.body_text.as_deref().or(item.body_html.as_deref()).unwrap_or_default();
+        let body = match (&item.body_text, &item.body_html) {
+            (Some(text), _) => Cow::Borrowed(text.as_str()),
+            (None, Some(html)) => Cow::Owned(html::text(html)),
+            (None, None) => Cow::default(),
+        };
         console.line("")?;
         for line in body.lines() {
             console.line(&plain(line))?;
         }
         Ok(Exit::Good)
     }
+
     /// The discussion that the item belongs to, as a tree.
     fn show_discussion(&self, desk: &Desk, list: &List, console: &mut Console) -> Result<(), Failure> {
         let places = desk.mill.discussion(list, ItemId(self.id))?;

@@ -13,26 +13,14 @@ use crate::engine::judge_alone;
 #[command(after_help = "Example: mailmill judge-alone drop/.mailmill/*/damaged/17-3-x.eml; echo $?")]
 pub struct JudgeAlone {
     file: PathBuf,
-    #[arg(long, default_value_t = Limits::default().depth)]
-    depth: usize,
-    #[arg(long, default_value_t = Limits::default().parts)]
-    parts: usize,
-    #[arg(long, default_value_t = Limits::default().map_from)]
-    map_from: u64,
-    #[arg(long, default_value_t = Limits::default().mail_bytes)]
-    mail_bytes: u64,
+    /// The `[limits]` to judge under, as TOML; those that are not named have their defaults
+    #[arg(long, value_name = "TOML", default_value = "")]
+    limits: String,
 }
 
 impl JudgeAlone {
     pub fn carry_out(&self) -> Result<Exit, Failure> {
-        let limits = Limits {
-            workers: 1,
-            depth: self.depth,
-            parts: self.parts,
-            map_from: self.map_from,
-            mail_bytes: self.mail_bytes,
-            ..Limits::default()
-        };
+        let limits = Limits { workers: 1, ..Limits::parse(&self.limits).map_err(Failure::Usage)? };
         judge_alone(&self.file, &limits)?;
         Ok(Exit::Good)
     }

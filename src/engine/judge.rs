@@ -5,8 +5,11 @@ use std::borrow::Cow;
 use std::collections::HashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::time::Duration;
 
-use crate::config::NoEnvelope;
+use rustix::time::{ClockId, clock_gettime};
+
+use crate::config::{self, NoEnvelope};
 use crate::directory::Directory;
 use crate::engine::Mill;
 use crate::extract::Limits;
@@ -14,6 +17,7 @@ use crate::model::list::List;
 use crate::model::mail::{ClaimId, Envelope, Mail, MailId, Part};
 use crate::model::outcome::Reason;
 use crate::model::plan::{Delivery, Failure, Plan, Routed};
+use crate::model::units;
 use crate::pipeline::parse::Parser;
 use crate::pipeline::plan::{Decode, Facts};
 use crate::pipeline::read::{self, Read};
@@ -123,30 +127,54 @@ impl Mill {
     ) -> Result<Plan, StoreError> {
         let mail_id = MailId::of(bytes);
         let size = bytes.len() as u64;
+        let limits = &self.config.limits;
+        let until = worked() + limits.mail_time;
+        let in_time = || worked() < until;
         let (found, original) = envelope::split(bytes);
+        let name = source.clone();
+        let failed = |reason, text, found: Option<Envelope>| {
+            let mut plan = Plan::failed(id, name.clone(), size, reason, text);
+            plan.mail_id = Some(mail_id);
+            plan.sender = found.map(|envelope| envelope.sender);
+            plan
+        };
         let mut mail = match self.parser.parse(original) {
             Ok(mail) => mail,
-            Err(reason) => {
-                let mut plan = Plan::failed(id, source, size, reason, reason.text().to_owned());
-                plan.mail_id = Some(mail_id);
-                plan.sender = found.map(|envelope| envelope.sender);
-                return Ok(plan);
-            }
+            Err(reason) => return Ok(failed(reason, reason.text().to_owned(), found)),
         };
+        let is_by_header = found.is_none() && matches!(policy, Policy::Envelope) && self.is_routed_by_header();
+        let unread = is_by_header.then(|| unread_recipients(&mail)).flatten();
+        if let Some(text) = unread.or_else(|| over_limit(found.as_ref(), &mail, limits)) {
+            return Ok(Plan { message_id: mail.message_id, ..failed(Reason::Limit, text, found) });
+        }
         let (envelope, routed) = self.route(found, &mail, size, policy, directory);
         let received = jiff::Timestamp::now().as_second();
         let facts = Facts { claim: id, source, size, mail_id, sender: envelope.sender, received };
         let (known, fresh) = self.split_known(mail_id, routed)?;
         if !fresh.accepted.is_empty() {
-            unpack::unpack(&mut mail, &self.parser, self.unpack_limits());
+            let bounds = unpack::Bounds {
+                limits: unpack_limits(limits, size),
+                name_bytes: limits.name_bytes,
+                in_time: &in_time,
+            };
+            unpack::unpack(&mut mail, &self.parser, bounds);
         }
-        let mut plan = plan::plan(facts, &mail, fresh, DECODE);
+        let mut meter = Meter { left: Some(limits.decoded_bytes), is_late: false, in_time: &in_time };
+        let mut plan = plan::plan_within(facts, &mail, fresh, DECODE, &mut |bytes| meter.pay(bytes));
+        if let Some(text) = meter.over(limits) {
+            let sender = plan.sender;
+            return Ok(Plan { message_id: mail.message_id, sender, ..failed(Reason::Limit, text, None) });
+        }
         if matches!(policy, Policy::Import(_)) {
             // Hooks are for mail that comes in.
             plan.deliveries.iter_mut().for_each(|delivery| delivery.webhook = None);
         }
         plan.deliveries.extend(known);
         Ok(plan)
+    }
+
+    fn is_routed_by_header(&self) -> bool {
+        self.config.incoming.no_envelope == NoEnvelope::Headers
     }
 
     fn route(
@@ -163,7 +191,7 @@ impl Mill {
         let envelope = match (found, policy) {
             (Some(envelope), _) => envelope,
             (None, Policy::Import(_)) => Envelope::default(),
-            (None, Policy::Envelope) if self.config.incoming.no_envelope == NoEnvelope::Headers => from_headers(mail),
+            (None, Policy::Envelope) if self.is_routed_by_header() => from_headers(mail),
             (None, Policy::Envelope) => return refused(no_envelope(Reason::NoEnvelope.text())),
         };
         if envelope.recipients.is_empty() && matches!(policy, Policy::Envelope) {
@@ -174,11 +202,6 @@ impl Mill {
             Policy::Envelope => route::route(&envelope, mail, size, directory, groups),
         };
         (envelope, routed)
-    }
-
-    fn unpack_limits(&self) -> Limits {
-        let limits = &self.config.limits;
-        Limits { depth: limits.unpack_depth, count: limits.parts, bytes: limits.mail_bytes }
     }
 
     /// Sets apart the lists that have this mail already: their copy need not be decoded again.
@@ -220,6 +243,67 @@ impl Mill {
     }
 }
 
+/// Allowed whatever the ratio: a small mail may hold a well packed document.
+const ALWAYS_UNPACKED: u64 = 16 << 20;
+
+fn unpack_limits(limits: &config::Limits, size: u64) -> Limits {
+    let in_proportion = size.saturating_mul(limits.unpack_ratio).max(ALWAYS_UNPACKED);
+    Limits { depth: limits.unpack_depth, count: limits.unpack_files, bytes: limits.unpack_bytes.min(in_proportion) }
+}
+
+/// The limits that a mail passes whole or not at all: what is beyond them would be lost, so the file is kept instead.
+fn over_limit(found: Option<&Envelope>, mail: &Mail<'_>, limits: &config::Limits) -> Option<String> {
+    let recipients = found.map_or(0, |envelope| envelope.recipients.len());
+    let attachments = mail.parts.len();
+    if recipients > limits.recipients {
+        return Some(format!("{recipients} recipients; limits.recipients allows {}", limits.recipients));
+    }
+    (attachments > limits.attachments)
+        .then(|| format!("{attachments} attachments; limits.attachments allows {}", limits.attachments))
+}
+
+/// How long this thread has worked. Not the clock on the wall: a machine that is busy or was paused is no mail's fault.
+fn worked() -> Duration {
+    Duration::try_from(clock_gettime(ClockId::ThreadCPUTime)).unwrap_or_default()
+}
+
+/// Where To and Cc stand in for the envelope, an address that was not read is a recipient that would get nothing, without a word.
+fn unread_recipients(mail: &Mail<'_>) -> Option<String> {
+    let limits = ["addresses-limit", "header-limit", "header-fields-limit"];
+    let defect = mail.defects.iter().find(|defect| limits.contains(&defect.as_str()))?;
+    Some(format!("its header is its envelope, and was not read to the end ({defect})"))
+}
+
+/// What a mail may still cost while it is planned. The first time it may not is remembered.
+struct Meter<'m> {
+    /// Bytes of attachments that may still be decoded; none left below zero.
+    left: Option<u64>,
+    is_late: bool,
+    in_time: &'m dyn Fn() -> bool,
+}
+
+impl Meter<'_> {
+    fn pay(&mut self, bytes: u64) -> bool {
+        self.left = self.left.and_then(|left| left.checked_sub(bytes));
+        self.left.is_some() && self.is_in_time()
+    }
+
+    fn is_in_time(&mut self) -> bool {
+        self.is_late |= !(self.in_time)();
+        !self.is_late
+    }
+
+    fn over(mut self, limits: &config::Limits) -> Option<String> {
+        if self.left.is_none() {
+            return Some(format!(
+                "its attachments decode to more than limits.decoded_bytes ({}) allows",
+                units::format_size(limits.decoded_bytes)
+            ));
+        }
+        (!self.is_in_time()).then(|| format!("it took longer than limits.mail_time ({:?})", limits.mail_time))
+    }
+}
+
 /// `no_envelope = "headers"`: To and Cc stand in for the envelope recipients, From for the sender.
 fn from_headers(mail: &Mail<'_>) -> Envelope {
     let mut envelope = Envelope {
@@ -237,6 +321,8 @@ fn from_headers(mail: &Mail<'_>) -> Envelope {
 mod tests {
     use super::*;
     use crate::config::{Config, Incoming, Limits};
+    use crate::model::list::Kind;
+    use crate::model::settings::{ListSettings, Senders, Verified};
     use crate::store::MemoryStore;
 
     fn judged(no_envelope: NoEnvelope, mail: &str) -> Plan {
@@ -250,6 +336,131 @@ mod tests {
         match mill.judge(mail.as_bytes(), id, "x.eml".to_owned(), &Policy::Envelope, &mill.directory.get()) {
             Verdict::Plan(plan) => *plan,
             _ => panic!("no plan"),
+        }
+    }
+
+    /// What becomes of a mail for two lists under limits, and a list setting.
+    fn limited(mail: &[u8], change: impl FnOnce(&mut Limits)) -> Plan {
+        let mut config = Config { limits: Limits { workers: 1, ..Limits::default() }, ..Config::default() };
+        change(&mut config.limits);
+        config.incoming.trusted_authserv = vec!["mx.example".to_owned()];
+        let mill = Mill::new(config, Arc::new(MemoryStore::default())).unwrap();
+        for (name, kind) in [("a", Kind::Announcements), ("b", Kind::DocumentLibrary)] {
+            let senders_verified = if name == "b" { Verified::Pass } else { Verified::Off };
+            let open = ListSettings {
+                address: name.to_owned(),
+                senders: Senders::Any,
+                senders_verified,
+                ..ListSettings::default()
+            };
+            mill.lists().create(name, kind, open).unwrap();
+        }
+        let id = ClaimId { batch: 1, number: 1 };
+        match mill.judge(mail, id, "x.eml".to_owned(), &Policy::Envelope, &mill.directory.get()) {
+            Verdict::Plan(plan) => *plan,
+            _ => panic!("no plan"),
+        }
+    }
+
+    /// A mail to one list: two attachments, a nested message with two more, a message in that, and a name of 16 bytes.
+    const RICH: &str = "x-receiver: a@l.example\nFrom: a@a.example\nTo: b@b.example, c@c.example\nSubject: s\n\
+        Content-Type: multipart/mixed; boundary=b\n\n--b\n\ntext\n--b\nContent-Disposition: attachment; filename=a-long-name.data\n\n0123456789\n\
+        --b\nContent-Type: message/rfc822\n\nContent-Type: multipart/mixed; boundary=c\n\n\
+        --c\nContent-Type: image/png\n\npicture\n--c\nContent-Type: message/rfc822\n\n\
+        Content-Type: application/pdf\n\npaper\n--c--\n--b--\n";
+
+    fn defects(plan: &Plan) -> Vec<&str> {
+        let items = plan.deliveries.iter().filter_map(|delivery| delivery.item.as_ref());
+        items.flat_map(|item| item.defects.iter().map(String::as_str)).collect()
+    }
+
+    type Change = fn(&mut Limits);
+
+    /// The table of README: beyond these limits less is read, and the item says so.
+    #[test]
+    fn a_mail_over_a_limit_is_stored_with_what_could_be_read_and_a_defect() {
+        let plan = limited(RICH.as_bytes(), |_| ());
+        assert_eq!((defects(&plan), plan.deliveries.len()), (vec![], 1));
+        assert_eq!(plan.deliveries[0].item.as_ref().unwrap().extracted.len(), 3);
+        let table: [(Change, &str); 9] = [
+            (|limits| limits.depth = 0, "mime-limit"),
+            (|limits| limits.parts = 2, "mime-limit"),
+            (|limits| limits.header_bytes = 60, "header-limit"),
+            (|limits| limits.header_fields = 3, "header-fields-limit"),
+            (|limits| limits.addresses = 1, "addresses-limit"),
+            (|limits| limits.name_bytes = 15, "name-limit"),
+            (|limits| limits.unpack_depth = 1, "nested too deeply"),
+            (|limits| limits.unpack_files = 1, "more hidden files than the limit"),
+            (|limits| limits.unpack_bytes = 10, "hidden files larger than the limit"),
+        ];
+        for (change, defect) in table {
+            let plan = limited(RICH.as_bytes(), change);
+            assert!(plan.failures.is_empty() && plan.deliveries.len() == 1, "{defect}");
+            assert!(defects(&plan).iter().any(|found| found.contains(defect)), "{defect}: {:?}", defects(&plan));
+            assert_eq!(plan, limited(RICH.as_bytes(), change), "same mail, same plan");
+        }
+    }
+
+    /// Beyond these a part of the mail would be lost: the file is kept, and `failed retry` takes it under a higher limit.
+    #[test]
+    fn a_mail_over_a_limit_that_would_lose_something_is_set_aside_as_limit() {
+        let table: [(Change, &str); 4] = [
+            (|limits| limits.recipients = 0, "1 recipients; limits.recipients allows 0"),
+            (|limits| limits.attachments = 1, "2 attachments; limits.attachments allows 1"),
+            (|limits| limits.decoded_bytes = 100, "limits.decoded_bytes (100B)"),
+            (|limits| limits.mail_time = Duration::from_nanos(1), "limits.mail_time (1ns)"),
+        ];
+        for (change, text) in table {
+            let plan = limited(RICH.as_bytes(), change);
+            assert_eq!(failures(&plan), [(None, Reason::Limit)], "{text}");
+            assert!(plan.failures[0].text.contains(text), "{text}: {}", plan.failures[0].text);
+            assert!(plan.deliveries.is_empty() && plan.blobs.is_empty() && plan.mail_id.is_some());
+            assert_eq!(plan.worst_failure(), Some(crate::model::outcome::End::Damaged));
+        }
+    }
+
+    #[test]
+    fn a_header_that_stands_in_for_the_envelope_is_read_whole_or_not_at_all() {
+        let mail = "To: a@l.example, b@l.example\nSubject: s\n\nx";
+        let set_aside = |change: Change| {
+            let mut limits = Limits { workers: 1, ..Limits::default() };
+            change(&mut limits);
+            let incoming = Incoming { no_envelope: NoEnvelope::Headers, ..Incoming::default() };
+            let mill =
+                Mill::new(Config { incoming, limits, ..Config::default() }, Arc::new(MemoryStore::default())).unwrap();
+            failures(&mill.plan(mail.as_bytes(), "x.eml").unwrap()) == [(None, Reason::Limit)]
+        };
+        assert!(!set_aside(|_| ()));
+        let changes: [Change; 3] =
+            [|limits| limits.addresses = 1, |limits| limits.header_bytes = 20, |limits| limits.header_fields = 1];
+        assert!(changes.into_iter().all(set_aside));
+    }
+
+    #[test]
+    fn what_is_unpacked_stays_in_proportion_to_the_mail() {
+        let limits = |size| unpack_limits(&Limits::default(), size).bytes;
+        assert_eq!((limits(0), limits(1 << 20), limits(8 << 20)), (16 << 20, 16 << 20, 80 << 20));
+        assert_eq!((limits(100 << 20), limits(u64::MAX)), (256 << 20, 256 << 20));
+    }
+
+    #[test]
+    fn mail_that_nobody_verified_is_forged_where_a_list_wants_to_know() {
+        let to = "x-receiver: a@l.example\nx-receiver: b@l.example\n";
+        let pass = "Authentication-Results: mx.example; dkim=pass header.d=a.example\n";
+        let fail = "Authentication-Results: mx.example; dkim=fail header.d=a.example\n";
+        let forged = "Authentication-Results: evil.example; dkim=pass header.d=a.example\n";
+        for (fields, is_forged) in
+            [(pass.to_owned(), false), (fail.to_owned(), true), (String::new(), true), (forged.to_owned() + pass, true)]
+        {
+            let plan = limited(format!("{to}{fields}From: Ann <ann@a.example>\n\nx").as_bytes(), |_| ());
+            let expected = if is_forged { vec![(Some("b@l.example"), Reason::SenderForged)] } else { vec![] };
+            assert_eq!(failures(&plan), expected, "{fields}");
+            assert_eq!(plan.deliveries.len(), if is_forged { 1 } else { 2 }, "the other list takes it");
+            let found = plan.deliveries[0].item.as_ref().unwrap().authentication.as_ref();
+            assert_eq!(
+                found.map(|found| found.aligned),
+                fields.starts_with("Authentication-Results: mx").then_some(!is_forged)
+            );
         }
     }
 

@@ -35,7 +35,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use crate::config::{Config, Mode, Writers};
+use crate::config::{Config, Limits, Mode, Writers};
 use crate::directory::Current;
 use crate::lists::Lists;
 use crate::model::mail::ClaimId;
@@ -111,7 +111,7 @@ impl Mill {
             .thread_name(|number| format!("worker-{number}"))
             .build()
             .map_err(|error| EngineError::Threads(error.to_string()))?;
-        let parser = Parser::new(Bounds { depth: config.limits.depth, parts: config.limits.parts });
+        let parser = Parser::new(bounds(&config.limits)).trusting(&config.incoming.trusted_authserv);
         let mill = Self {
             config,
             store,
@@ -202,6 +202,18 @@ pub fn raise_file_limit() {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let limit = getrlimit(Resource::Nofile);
     let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
+}
+
+/// What of the limits is the parser's.
+fn bounds(limits: &Limits) -> Bounds {
+    Bounds {
+        depth: limits.depth,
+        parts: limits.parts,
+        header_bytes: usize::try_from(limits.header_bytes).unwrap_or(usize::MAX),
+        header_fields: limits.header_fields,
+        addresses: limits.addresses,
+        name_bytes: limits.name_bytes,
+    }
 }
 
 /// How many claims may be open at a time: each holds its file, and the store and the settling threads want files of their own.

@@ -225,10 +225,7 @@ impl Mill {
 fn child(program: &Path, limits: &Limits, file: &Path) -> io::Result<Child> {
     Command::new(program)
         .arg("judge-alone")
-        .args(["--depth".to_owned(), limits.depth.to_string()])
-        .args(["--parts".to_owned(), limits.parts.to_string()])
-        .args(["--map-from".to_owned(), limits.map_from.to_string()])
-        .args(["--mail-bytes".to_owned(), limits.mail_bytes.to_string()])
+        .args(["--limits".to_owned(), limits.of_one_mail()])
         .arg("--")
         .arg(file)
         .stdin(Stdio::null())

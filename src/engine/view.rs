@@ -6,7 +6,7 @@ use super::event_view::{self, EventView};
 use super::rfc3339;
 use crate::model::item::{Attachment, Item};
 use crate::model::list::{ItemId, List};
-use crate::model::mail::Mailbox;
+use crate::model::mail::{Authentication, Mailbox};
 
 #[derive(Serialize)]
 pub struct ItemView<'i> {
@@ -33,6 +33,7 @@ pub struct ItemView<'i> {
     event: Option<EventView<'i>>,
     mail_id: String,
     created_by: &'i str,
+    authentication: Option<&'i Authentication>,
     defects: &'i [String],
     attachments: Vec<AttachmentView<'i>>,
     extracted: Vec<ExtractedView<'i>>,
@@ -91,6 +92,7 @@ pub fn item<'i>(list: &'i List, id: Option<ItemId>, item: &'i Item, thread: Opti
         event: item.series.as_deref().map(event_view::event),
         mail_id: item.mail_id.to_string(),
         created_by: &item.created_by,
+        authentication: item.authentication.as_ref(),
         defects: &item.defects,
         attachments: item.attachments.iter().map(attachment).collect(),
         extracted: item

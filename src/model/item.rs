@@ -4,7 +4,7 @@
 use minicbor::{Decode, Encode};
 
 use super::list::{ItemId, ListId};
-use super::mail::{BlobHash, ClaimId, MailId, Mailbox};
+use super::mail::{Authentication, BlobHash, ClaimId, MailId, Mailbox};
 use crate::calendar::Series;
 
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
@@ -61,6 +61,9 @@ pub struct Item {
     /// What was unpacked from inside attachments and the text.
     #[n(21)]
     pub extracted: Vec<ExtractedFile>,
+    /// What a trusted server found out about the sender.
+    #[n(22)]
+    pub authentication: Option<Authentication>,
 }
 
 impl Item {

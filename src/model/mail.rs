@@ -128,6 +128,49 @@ pub struct Mailbox {
     pub address: String,
 }
 
+/// What a trusted server in front of us found out about the sender (RFC 8601), and what follows for the From field.
+#[derive(Clone, Debug, Default, PartialEq, Eq, minicbor::Encode, minicbor::Decode, serde::Serialize)]
+pub struct Authentication {
+    #[n(0)]
+    pub authserv_id: String,
+    /// The domain is that of the envelope sender (RFC 7208).
+    #[n(1)]
+    pub spf: Option<AuthResult>,
+    /// The domain is the one that signed (RFC 6376).
+    #[n(2)]
+    pub dkim: Vec<AuthResult>,
+    /// The domain is that of the From field (RFC 7489).
+    #[n(3)]
+    pub dmarc: Option<AuthResult>,
+    /// A result is `pass` for the domain of the one author in From, or for a domain above it.
+    #[n(4)]
+    pub aligned: bool,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, minicbor::Encode, minicbor::Decode, serde::Serialize)]
+pub struct AuthResult {
+    /// `pass`, `fail`, `none` and so on (RFC 8601 section 2.7), in lower case.
+    #[n(0)]
+    pub result: String,
+    /// In lower case.
+    #[n(1)]
+    pub domain: Option<String>,
+}
+
+impl Authentication {
+    /// Whether a passing result speaks for `author`, the domain of From. A domain speaks for those below it (relaxed alignment, RFC 7489
+    /// section 3.1, as far as it goes without a list of public suffixes), never for the one above it, and a top-level one for nobody else.
+    #[must_use]
+    pub fn speaks_for(&self, author: &str) -> bool {
+        let speaks = |domain: &str| {
+            let below = || author.strip_suffix(domain).is_some_and(|sub| sub.ends_with('.'));
+            !domain.is_empty() && (author == domain || (domain.contains('.') && below()))
+        };
+        let passed = self.spf.iter().chain(&self.dkim).chain(&self.dmarc).filter(|result| result.result == "pass");
+        passed.filter_map(|result| result.domain.as_deref()).any(speaks)
+    }
+}
+
 /// Who handed the mail in and for whom, as the SMTP service wrote it at the top of the file (RFC 5321 section 2.3.1).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Envelope {
@@ -210,6 +253,8 @@ pub struct Mail<'r> {
     pub ours: bool,
     /// Auto-Submitted other than `no` (RFC 3834).
     pub automatic: bool,
+    /// Only from a server that is trusted, and only the topmost field.
+    pub authentication: Option<Authentication>,
     pub defects: Vec<String>,
 }
 
@@ -224,6 +269,29 @@ mod tests {
         assert_eq!("17-3".parse(), Ok(id));
         for bad in ["", "17", "17-", "-3", "017-3", "17-03", "+17-3", "17-3-4", "17-x", "99999999999999999999-1"] {
             assert_eq!(bad.parse::<ClaimId>(), Err(NotAnId), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_domain_speaks_for_itself_and_for_what_lies_below_it() {
+        for (domain, result, author, speaks) in [
+            ("a.example", "pass", "a.example", true),
+            ("a.example", "pass", "sub.a.example", true),
+            ("sub.a.example", "pass", "a.example", false),
+            ("a.example", "pass", "nota.example", false),
+            ("a.example", "fail", "a.example", false),
+            ("example", "pass", "a.example", false),
+            ("", "pass", "a.example", false),
+            ("", "pass", "", false),
+        ] {
+            let result = AuthResult { result: result.to_owned(), domain: Some(domain.to_owned()) };
+            let spf = Authentication { spf: Some(result.clone()), ..Authentication::default() };
+            let dkim =
+                Authentication { dkim: vec![AuthResult::default(), result.clone()], ..Authentication::default() };
+            let dmarc = Authentication { dmarc: Some(result), ..Authentication::default() };
+            for found in [spf, dkim, dmarc] {
+                assert_eq!(found.speaks_for(author), speaks, "{domain} {author}");
+            }
         }
     }
 

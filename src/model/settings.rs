@@ -46,6 +46,19 @@ pub enum Senders {
     Members,
 }
 
+/// Whether the author must be known to be who the mail says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, Encode, Decode)]
+#[serde(rename_all = "lowercase")]
+#[cbor(index_only)]
+pub enum Verified {
+    #[default]
+    #[n(0)]
+    Off,
+    /// The domain of From is aligned with a result `pass` of a trusted server.
+    #[n(1)]
+    Pass,
+}
+
 /// A number of bytes, written `25MiB` or as a plain number; 0 means no limit of the list's own.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Encode, Decode)]
 #[cbor(transparent)]
@@ -136,6 +149,10 @@ pub struct ListSettings {
     /// A URL that every new item is posted to.
     #[n(20)]
     pub webhook: String,
+    /// `pass`: mail whose From nobody who is trusted has verified is refused as `sender-forged`.
+    #[n(21)]
+    #[cbor(default)]
+    pub senders_verified: Verified,
 }
 
 impl Default for ListSettings {
@@ -162,6 +179,7 @@ impl Default for ListSettings {
             before: Vec::new(),
             after: Vec::new(),
             webhook: String::new(),
+            senders_verified: Verified::Off,
         }
     }
 }

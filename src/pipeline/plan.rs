@@ -36,10 +36,19 @@ pub struct Decode {
     pub text: for<'r, 'p> fn(&'p Part<'r>) -> String,
 }
 
+/// Asked with the size of each attachment that was decoded: may this mail go on?
+pub type Meter<'m> = dyn FnMut(u64) -> bool + 'm;
+
 /// Plans all deliveries of a mail.
 pub fn plan(facts: Facts, mail: &Mail<'_>, routed: Routed, decode: Decode) -> Plan {
+    plan_within(facts, mail, routed, decode, &mut |_| true)
+}
+
+/// The same while `meter` says yes. Once it says no nothing more is decoded, and the plan is good for nothing.
+pub fn plan_within(facts: Facts, mail: &Mail<'_>, routed: Routed, decode: Decode, meter: &mut Meter<'_>) -> Plan {
     let parts = vec![None; mail.parts.len() + mail.calendars.len()];
-    let mut files = Files { mail, decode, parts, hidden: vec![None; mail.hidden.len()], original: None };
+    let hidden = vec![None; mail.hidden.len()];
+    let mut files = Files { mail, decode, meter, is_over: false, parts, hidden, original: None };
     let deliveries: Vec<Delivery> =
         routed.accepted.into_iter().map(|accepted| deliver(&facts, mail, accepted, &mut files)).collect();
     let made = files.parts.into_iter().chain(files.hidden).chain([files.original]).flatten();
@@ -74,6 +83,8 @@ fn deliver(facts: &Facts, mail: &Mail<'_>, accepted: Accepted, files: &mut Files
     let attachments = files.attachments(&list, &mut defects, &mut taken);
     let extracted = files.extracted(&list, &mut defects, &mut taken);
     let original = list.settings.save_original.then(|| files.original());
+    let is_calendar = list.kind == Kind::Calendar;
+    let updates = if is_calendar { event_updates(&list, facts, mail, files, &mut defects) } else { Vec::new() };
     let item = Item {
         source: facts.source.clone(),
         title: mail.subject.clone(),
@@ -97,6 +108,7 @@ fn deliver(facts: &Facts, mail: &Mail<'_>, accepted: Accepted, files: &mut Files
         updates: Vec::new(),
         series: None,
         extracted,
+        authentication: mail.authentication.clone(),
     };
     Delivery {
         list: list.id,
@@ -104,7 +116,7 @@ fn deliver(facts: &Facts, mail: &Mail<'_>, accepted: Accepted, files: &mut Files
         library_folder: list.kind.is_library().then(|| library_folder(&list, folder.as_deref(), facts, mail)),
         allowed_by,
         overwrite: list.settings.overwrite,
-        updates: if list.kind == Kind::Calendar { event_updates(&list, facts, mail, files) } else { Vec::new() },
+        updates,
         thread: (list.kind == Kind::DiscussionBoard).then(|| Box::new(thread_facts(facts, mail))),
         topic_days: list.settings.topic_days,
         webhook: Some(list.settings.webhook.clone()).filter(|url| !url.is_empty()),
@@ -112,9 +124,28 @@ fn deliver(facts: &Facts, mail: &Mail<'_>, accepted: Accepted, files: &mut Files
     }
 }
 
+/// As many events as one calendar may have, over all calendars of a mail.
+const MOST_UPDATES: usize = 5000;
+
+/// What two updates that are equal have in common, cheaply.
+type Look = (String, Option<i64>, u32, Option<i64>);
+
+fn look(update: &Update) -> Look {
+    let instance = update.recurrence_id.as_ref().map(When::seconds);
+    (update.uid.clone(), instance, update.sequence, update.dtstamp)
+}
+
 /// What a mail says of events: its calendar parts, and calendars among its attachments. The same invitation is often both.
-fn event_updates(list: &List, facts: &Facts, mail: &Mail<'_>, files: &Files<'_, '_>) -> Vec<Update> {
+fn event_updates(
+    list: &List,
+    facts: &Facts,
+    mail: &Mail<'_>,
+    files: &Files<'_, '_>,
+    defects: &mut Vec<String>,
+) -> Vec<Update> {
     let mut updates: Vec<Update> = Vec::new();
+    // Only updates of like look are compared: thousands of events are a mail like any other.
+    let mut alike: HashMap<Look, Vec<usize>> = HashMap::new();
     let attached = mail.parts.iter().filter(|part| is_calendar(part));
     let texts = mail.calendars.iter().chain(attached).map(|part| (files.decode.text)(part));
     for text in texts.chain(mail.meetings.iter().cloned()) {
@@ -123,7 +154,13 @@ fn event_updates(list: &List, facts: &Facts, mail: &Mail<'_>, files: &Files<'_, 
             if update.by.is_none() {
                 update.by = Some(facts.sender.clone());
             }
-            if !updates.contains(&update) {
+            if updates.len() >= MOST_UPDATES {
+                defects.push(format!("calendar-limit: only {MOST_UPDATES} events were read"));
+                return updates;
+            }
+            let known = alike.entry(look(&update)).or_default();
+            if !known.iter().any(|at| updates.get(*at) == Some(&update)) {
+                known.push(updates.len());
                 updates.push(update);
             }
         }
@@ -192,6 +229,8 @@ fn one_name(text: &str) -> String {
 struct Files<'m, 'r> {
     mail: &'m Mail<'r>,
     decode: Decode,
+    meter: &'m mut Meter<'m>,
+    is_over: bool,
     parts: Vec<Option<Made>>,
     hidden: Vec<Option<Made>>,
     original: Option<Made>,
@@ -278,7 +317,12 @@ impl Files<'_, '_> {
         if let Some(Some(made)) = self.parts.get(index) {
             return made.clone();
         }
-        let made = Made::of((self.decode.bytes)(part));
+        if self.is_over {
+            return Made::of(Cow::Borrowed(&[]));
+        }
+        let bytes = (self.decode.bytes)(part);
+        self.is_over = !(self.meter)(bytes.len() as u64);
+        let made = Made::of(bytes);
         if let Some(slot) = self.parts.get_mut(index) {
             *slot = Some(made.clone());
         }
@@ -322,7 +366,7 @@ fn keep(
     taken: &mut Taken,
 ) -> Option<Attachment> {
     let fallback = names::fallback_for(label.content_type, index + 1);
-    let name = names::clean(label.name.unwrap_or_default(), &fallback);
+    let mut name = names::clean(label.name.unwrap_or_default(), &fallback);
     if is_blocked(list, label, &name) {
         defects.push(format!("blocked-type: {name}"));
         return None;
@@ -332,6 +376,13 @@ fn keep(
         return None;
     }
     let made = made();
+    if let Some(extension) = is_anonymous(label).then(|| infer::get(&made.blob.bytes)).flatten() {
+        name = names::clean(&format!("attachment-{}.{}", index + 1, extension.extension()), &fallback);
+        if is_blocked(list, label, &name) {
+            defects.push(format!("blocked-type: {name}"));
+            return None;
+        }
+    }
     if let Some(unwanted) = unwanted(list.kind, &made.blob.bytes) {
         defects.push(format!("{unwanted}: {name}"));
         return None;
@@ -347,6 +398,11 @@ fn keep(
         content_id: label.content_id.map(str::to_owned),
         ..made.attachment(taken.free(&name), label.content_type)
     })
+}
+
+/// Neither its name nor its type says what it is: then its first bytes name it.
+fn is_anonymous(label: &Label<'_>) -> bool {
+    label.name.is_none() && label.content_type == "application/octet-stream"
 }
 
 /// What a library of one sort of files says of a file of another sort. Judged by content: what a sender claims is no evidence.
@@ -533,7 +589,17 @@ mod tests {
             let settings = ListSettings { save_meetings, ..ListSettings::default() };
             let list = List { id: ListId(1), name: "x".to_owned(), kind, settings };
             let decode = Decode { bytes: |part| Cow::Borrowed(part.raw), text: |_| String::new() };
-            let mut files = Files { mail: &mail, decode, parts: vec![None; 1], hidden: Vec::new(), original: None };
+            let parts = vec![None; 1];
+            let mut meter = |_| true;
+            let mut files = Files {
+                mail: &mail,
+                decode,
+                meter: &mut meter,
+                is_over: false,
+                parts,
+                hidden: Vec::new(),
+                original: None,
+            };
             files
                 .attachments(&list, &mut Vec::new(), &mut Taken::default())
                 .iter()

@@ -9,7 +9,7 @@ use crate::model::list::List;
 use crate::model::mail::{Envelope, Mail};
 use crate::model::outcome::Reason;
 use crate::model::plan::{Accepted, Routed};
-use crate::model::settings::Senders;
+use crate::model::settings::{Senders, Verified};
 
 /// Named groups of senders, from `[groups]` of the configuration.
 pub type Groups = BTreeMap<String, Vec<String>>;
@@ -101,11 +101,28 @@ fn judge(list: &List, sender: &str, mail: &Mail<'_>, size: u64, groups: &Groups)
     if mail.automatic && !settings.automatic {
         return Err((Reason::SenderNotAllowed, format!("list {name} takes no automatic mail (Auto-Submitted)")));
     }
+    let is_verified = mail.authentication.as_ref().is_some_and(|found| found.aligned);
+    if settings.senders_verified == Verified::Pass && !is_verified {
+        return Err((Reason::SenderForged, unverified(mail, name)));
+    }
     match (member(list, sender, groups), settings.senders) {
         (Some(entry), _) => Ok(Allowed { created_by: sender.to_lowercase(), by: format!("member {entry}") }),
         (None, Senders::Any) => Ok(Allowed { created_by: SYSTEM.to_owned(), by: "senders = any".to_owned() }),
         (None, Senders::Members) => {
             Err((Reason::SenderNotAllowed, format!("{sender} is not among the members of list {name}")))
+        }
+    }
+}
+
+/// What a person needs to know to mend it.
+fn unverified(mail: &Mail<'_>, list: &str) -> String {
+    let from = mail.from.as_ref().map_or("nobody", |from| &from.address);
+    match &mail.authentication {
+        None => format!(
+            "list {list} wants verified senders, and no trusted server (incoming.trusted_authserv) says anything of {from}"
+        ),
+        Some(found) => {
+            format!("{} has not verified that the mail is from {from}, and list {list} wants it", found.authserv_id)
         }
     }
 }

@@ -14,9 +14,19 @@ pub trait Reader {
     fn decode_text(&self, part: &Part<'_>) -> String;
 }
 
+/// How far the containers of one mail are opened.
+#[derive(Clone, Copy)]
+pub struct Bounds<'b> {
+    pub limits: Limits,
+    /// Of a file name as its container has it.
+    pub name_bytes: usize,
+    /// Once it says no, nothing more is opened.
+    pub in_time: &'b dyn Fn() -> bool,
+}
+
 /// Fills `hidden`, `meetings` and, where the mail has none, the bodies.
-pub fn unpack(mail: &mut Mail<'_>, reader: &dyn Reader, limits: Limits) {
-    let mut opener = Opener { reader, budget: Budget::new(limits), found: Found::default() };
+pub fn unpack(mail: &mut Mail<'_>, reader: &dyn Reader, bounds: Bounds<'_>) {
+    let mut opener = Opener { reader, budget: Budget::new(bounds.limits), bounds, found: Found::default() };
     for (number, part) in mail.parts.iter().enumerate() {
         if may_hide(part) {
             let from = part.name.clone().unwrap_or_else(|| format!("attachment {}", number + 1));
@@ -49,6 +59,7 @@ struct Found {
 struct Opener<'t> {
     reader: &'t dyn Reader,
     budget: Budget,
+    bounds: Bounds<'t>,
     found: Found,
 }
 
@@ -68,8 +79,20 @@ fn text_may_hide(body: &Part<'_>) -> bool {
     body.encoding == TransferEncoding::Base64 || memchr::memmem::find(body.raw, b"begin").is_some()
 }
 
+/// By its type; by its name where the type says nothing.
+fn is_message(kind: Option<&str>, name: Option<&str>) -> bool {
+    match kind {
+        Some("message/rfc822" | "message/global" | "message/news") => true,
+        Some("application/octet-stream") => name.is_some_and(|name| name.to_ascii_lowercase().ends_with(".eml")),
+        _ => false,
+    }
+}
+
 impl Opener<'_> {
     fn open(&mut self, bytes: &[u8], kind: Option<&str>, name: Option<&str>, from: &str) {
+        if !(self.bounds.in_time)() {
+            return self.defect(from, "left closed: the mail took too long");
+        }
         let entered = self.budget.enter();
         if let Err(problem) = entered {
             return self.defect(from, &problem.to_string());
@@ -83,7 +106,7 @@ impl Opener<'_> {
                 Some(Smime::Encrypted) => self.defect(from, "encrypted; kept as it is"),
                 Some(Smime::Detached) | None => {}
             }
-        } else if kind.is_some_and(|kind| matches!(kind, "message/rfc822" | "message/global" | "message/news")) {
+        } else if is_message(kind, name) {
             self.open_message(bytes, from, "message");
         }
         self.budget.leave();
@@ -144,7 +167,11 @@ impl Opener<'_> {
         }
     }
 
-    fn keep(&mut self, file: Extracted, from: &str) {
+    fn keep(&mut self, mut file: Extracted, from: &str) {
+        if let Some(name) = file.name.as_mut().filter(|name| name.len() > self.bounds.name_bytes) {
+            name.truncate(name.floor_char_boundary(self.bounds.name_bytes));
+            self.defect(from, "name-limit");
+        }
         self.found.hidden.push(Hidden {
             from: from.to_owned(),
             how: file.how.word(),

@@ -996,6 +996,7 @@ fn item(title: &str) -> Item {
         updates: Vec::new(),
         series: None,
         extracted: Vec::new(),
+        authentication: None,
     }
 }
 

@@ -159,8 +159,8 @@ mod tests {
     use crate::model::item::{Attachment, BlobEntry, FileVersion, Item, JournalEntry, LedgerEntry, LibraryFile};
     use crate::model::item::{Discussion, OutboxEntry};
     use crate::model::list::{Kind, List};
-    use crate::model::mail::{ClaimId, Mailbox};
-    use crate::model::settings::{Folders, Inline, ListSettings, Senders, Size};
+    use crate::model::mail::{AuthResult, Authentication, ClaimId, Mailbox};
+    use crate::model::settings::{Folders, Inline, ListSettings, Senders, Size, Verified};
     use crate::model::thread::{Facts, Header};
 
     /// Stores with these bytes are out there. Whoever has to change one of them makes a new format: raise [`FORMAT`], and teach
@@ -273,12 +273,16 @@ mod tests {
             before: vec!["/bin/ask".to_owned(), "-x".to_owned()],
             after: vec!["/bin/tell".to_owned()],
             webhook: "https://hook.example/".to_owned(),
+            senders_verified: Verified::Off,
         };
         let record = List { id: ListId(256), name: "News".to_owned(), kind: Kind::DocumentLibrary, settings };
         assert_record(
             &record,
-            "0184190100644e6577730095f5646e657773816b6e406c2e6578616d706c65f402f5f4f500816a40612e6578616d706c65816b6f40612e6578616d706c65f41a0190000000816365786501181ef582682f62696e2f61736b622d7881692f62696e2f74656c6c7568747470733a2f2f686f6f6b2e6578616d706c652f",
+            "0184190100644e6577730096f5646e657773816b6e406c2e6578616d706c65f402f5f4f500816a40612e6578616d706c65816b6f40612e6578616d706c65f41a0190000000816365786501181ef582682f62696e2f61736b622d7881692f62696e2f74656c6c7568747470733a2f2f686f6f6b2e6578616d706c652f00",
         );
+        // As it was written before `senders_verified`.
+        let older = "0184190100644e6577730095f5646e657773816b6e406c2e6578616d706c65f402f5f4f500816a40612e6578616d706c65816b6f40612e6578616d706c65f41a0190000000816365786501181ef582682f62696e2f61736b622d7881692f62696e2f74656c6c7568747470733a2f2f686f6f6b2e6578616d706c652f";
+        assert_eq!(decode::<List>("x", &hex::decode(older).unwrap()).unwrap(), record);
     }
 
     #[test]
@@ -291,6 +295,24 @@ mod tests {
         let inline: Vec<u8> = [Inline::Keep, Inline::Skip].iter().flat_map(encode).collect();
         assert_frozen("Inline", &inline, "01000101");
         assert_frozen("Senders", &senders, "01000101");
+        let verified: Vec<u8> = [Verified::Off, Verified::Pass].iter().flat_map(encode).collect();
+        assert_frozen("Verified", &verified, "01000101");
+    }
+
+    #[test]
+    fn what_a_trusted_server_said_is_frozen() {
+        let result = |result: &str, domain: Option<&str>| AuthResult {
+            result: result.to_owned(),
+            domain: domain.map(str::to_owned),
+        };
+        let record = Authentication {
+            authserv_id: "mx.example".to_owned(),
+            spf: Some(result("pass", Some("a.example"))),
+            dkim: vec![result("none", None)],
+            dmarc: None,
+            aligned: true,
+        };
+        assert_record(&record, "01856a6d782e6578616d706c6582647061737369612e6578616d706c658181646e6f6e65f6f5");
     }
 
     fn attachment() -> Attachment {
@@ -336,6 +358,7 @@ mod tests {
             updates: vec![mail()],
             series: Some(Box::new(Series { uid: "u".to_owned(), master: None, exceptions: Vec::new() })),
             extracted: Vec::new(),
+            authentication: None,
         };
         assert_record(
             &record,
@@ -368,6 +391,7 @@ mod tests {
             updates: Vec::new(),
             series: None,
             extracted: Vec::new(),
+            authentication: None,
         };
         assert_record(
             &record,

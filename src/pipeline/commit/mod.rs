@@ -455,6 +455,7 @@ mod tests {
             updates: Vec::new(),
             series: None,
             extracted: Vec::new(),
+            authentication: None,
         }
     }
 

@@ -22,12 +22,18 @@ pub(super) fn first(field: &[u8]) -> Option<Mailbox> {
     first
 }
 
-/// The addresses of a field, behind those that `out` has.
-pub(super) fn all(field: &[u8], out: &mut Vec<String>) {
+/// The addresses of a field, behind those that `out` has, until `out` has `most`. True when there were more.
+pub(super) fn all(field: &[u8], most: usize, out: &mut Vec<String>) -> bool {
+    let mut are_more = false;
     visit(field, &mut |found| {
+        are_more = out.len() >= most;
+        if are_more {
+            return ControlFlow::Break(());
+        }
         out.push(found.address);
         ControlFlow::Continue(())
     });
+    are_more
 }
 
 type Visitor<'v> = dyn FnMut(Found<'_>) -> ControlFlow<()> + 'v;
@@ -572,7 +578,7 @@ mod tests {
 
     fn read(field: &str) -> Vec<String> {
         let mut addresses = Vec::new();
-        all(field.as_bytes(), &mut addresses);
+        assert!(!all(field.as_bytes(), usize::MAX, &mut addresses));
         addresses
     }
 

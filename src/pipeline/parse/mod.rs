@@ -16,27 +16,47 @@ mod address;
 
 mod params;
 
+mod authentication;
+
 use std::borrow::Cow;
 
 use mail_parser::{HeaderForm, HeaderName, MessageParser, MessagePart, PartFlags, PartKind};
 
-use crate::model::mail::{Mail, Part, TransferEncoding};
+use crate::model::mail::{Authentication, Mail, Part, TransferEncoding};
 use crate::model::outcome::Reason;
 
 /// A mail that carries this field came out of mailmill: it is not taken in again.
 pub const LOOP_MARKER: &str = "X-Mailmill-Loop";
 
-/// Bounds on the structure of one mail; content past them stays in the last part and is a defect.
-#[derive(Clone, Copy, Debug)]
+/// Bounds on what is read of one mail. Past them less is read and a defect says so; nothing else becomes of it here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bounds {
+    /// Multiparts within multiparts; what is deeper stays one part.
     pub depth: usize,
+    /// The rest stays in the last part.
     pub parts: usize,
+    /// Of the header of the mail; the rest of it is neither read nor kept.
+    pub header_bytes: usize,
+    pub header_fields: usize,
+    /// Of To and Cc together.
+    pub addresses: usize,
+    /// Of a file name as it was sent.
+    pub name_bytes: usize,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        let (header_bytes, header_fields, addresses, name_bytes) = (1 << 20, 10_000, 10_000, 1024);
+        Self { depth: 64, parts: 1000, header_bytes, header_fields, addresses, name_bytes }
+    }
 }
 
 /// Parsers are made once and shared.
 #[derive(Debug)]
 pub struct Parser {
-    parser: MessageParser,
+    structure: MessageParser,
+    bounds: Bounds,
+    trusted: Vec<String>,
 }
 
 /// Fields that the parser would otherwise take apart for nothing: what we want of them we read ourselves.
@@ -84,7 +104,13 @@ impl Parser {
         // either.
         let parser = MessageParser::new().max_depth(bounds.depth).max_parts(bounds.parts).max_encoded_nesting(0);
         let parser = UNREAD.into_iter().fold(parser, |parser, name| parser.header(name, HeaderForm::Ignore));
-        Self { parser: parser.unknown_headers(HeaderForm::Ignore) }
+        Self { structure: parser.unknown_headers(HeaderForm::Ignore), bounds, trusted: Vec::new() }
+    }
+
+    /// Believes these servers what they write into Authentication-Results. Without this, nobody.
+    #[must_use]
+    pub fn trusting(self, authserv_ids: &[String]) -> Self {
+        Self { trusted: authserv_ids.to_vec(), ..self }
     }
 
     /// Parses a mail without its envelope.
@@ -97,12 +123,14 @@ impl Parser {
             return Err(Reason::Empty);
         }
         let bytes = without_prefix(original);
-        let message = starts_like_mail(bytes).then(|| self.parser.parse(bytes)).flatten().ok_or(Reason::NotAMessage)?;
+        let message =
+            starts_like_mail(bytes).then(|| self.structure.parse(bytes)).flatten().ok_or(Reason::NotAMessage)?;
         let root = message.root().root_part();
-        let mut mail = read_header(root);
+        let mut mail = self.read_header(root);
         mail.original = original;
-        mail.header_block = without_empty_line(slice(bytes, root.offset_header(), root.offset_body()));
-        Walk { bytes, mail: &mut mail, spare_text: None }.whole(root);
+        let block = without_empty_line(slice(bytes, root.offset_header(), root.offset_body()));
+        mail.header_block = whole_lines(block, self.bounds.header_bytes);
+        Walk { bytes, mail: &mut mail, name_bytes: self.bounds.name_bytes, spare_text: None }.whole(root);
         Ok(mail)
     }
 }
@@ -153,16 +181,86 @@ fn slice(bytes: &[u8], start: u32, end: u32) -> &[u8] {
     bytes.get(start as usize..end as usize).unwrap_or_default()
 }
 
+/// A header block up to a bound, ended before the line that crosses it.
+fn whole_lines(block: &[u8], most: usize) -> &[u8] {
+    let Some(kept) = block.get(..most).filter(|_| block.len() > most) else { return block };
+    let end = kept.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+    without_line_end(kept.get(..end).unwrap_or_default())
+}
+
+/// The fields of a header that lie within the bounds, and whether there were more.
+struct Fields<'m> {
+    list: Vec<(HeaderName<'m>, &'m [u8])>,
+    is_longer: bool,
+    are_more: bool,
+}
+
+impl<'m> Fields<'m> {
+    fn of(root: MessagePart<'m>, bounds: Bounds) -> Self {
+        let mut fields =
+            Fields { list: Vec::with_capacity(root.headers().len().min(64)), is_longer: false, are_more: false };
+        for header in root.headers() {
+            let start = (header.offset_start() - root.offset_header()) as usize;
+            let room = bounds.header_bytes.saturating_sub(start);
+            fields.are_more = fields.list.len() >= bounds.header_fields;
+            fields.is_longer = room == 0;
+            if fields.are_more || fields.is_longer {
+                break;
+            }
+            let value = header.raw_value();
+            // The field that crosses the bound is read up to it.
+            fields.is_longer = value.len() > room;
+            fields.list.push((header.name(), value.get(..room).unwrap_or(value)));
+        }
+        fields
+    }
+}
+
+impl Parser {
+    fn read_header<'r>(&self, root: MessagePart<'_>) -> Mail<'r> {
+        let fields = Fields::of(root, self.bounds);
+        let mut mail = read_fields(&fields, self.bounds.addresses);
+        if !self.trusted.is_empty() {
+            mail.authentication = self.authentication(&fields);
+        }
+        let limits = [(fields.is_longer, "header-limit"), (fields.are_more, "header-fields-limit")];
+        mail.defects.extend(limits.into_iter().filter(|(is_over, _)| *is_over).map(|(_, name)| name.to_owned()));
+        mail
+    }
+
+    /// The topmost field decides, whatever stands below it.
+    fn authentication(&self, fields: &Fields<'_>) -> Option<Authentication> {
+        let all = |name: HeaderName<'static>| {
+            fields.list.iter().filter(move |(found, _)| *found == name).map(|(_, field)| *field)
+        };
+        let mut found = authentication::read(all(HeaderName::AuthenticationResults).next()?, &self.trusted)?;
+        let mut authors = Vec::new();
+        for field in all(HeaderName::From) {
+            address::all(field, 2, &mut authors);
+        }
+        // Where several people wrote a mail, nobody can say which of them a reader will be shown (RFC 7489 section 6.6.1).
+        found.aligned = match authors.as_slice() {
+            [author] => found.speaks_for(&authentication::domain_of(author)),
+            _ => false,
+        };
+        Some(found)
+    }
+}
+
 /// Where a field stands twice the first one that can be read counts. Lists of addresses are put together.
-fn read_header<'r>(root: MessagePart<'_>) -> Mail<'r> {
+fn read_fields<'r>(fields: &Fields<'_>, most_addresses: usize) -> Mail<'r> {
     let mut mail = Mail::default();
-    for header in root.headers() {
-        let field = header.raw_value();
-        match header.name() {
+    let mut is_crowded = false;
+    for (name, field) in &fields.list {
+        match name {
             HeaderName::Subject => mail.subject = mail.subject.take().or_else(|| words::text(field)),
             HeaderName::From => mail.from = mail.from.take().or_else(|| address::first(field)),
-            HeaderName::To => address::all(field, &mut mail.to),
-            HeaderName::Cc => address::all(field, &mut mail.cc),
+            HeaderName::To => {
+                is_crowded |= address::all(field, most_addresses.saturating_sub(mail.cc.len()), &mut mail.to);
+            }
+            HeaderName::Cc => {
+                is_crowded |= address::all(field, most_addresses.saturating_sub(mail.to.len()), &mut mail.cc);
+            }
             HeaderName::Date => mail.date = mail.date.or_else(|| date::parse(field)),
             HeaderName::MessageId => mail.message_id = mail.message_id.take().or_else(|| ids::own(field)),
             HeaderName::InReplyTo => {
@@ -185,12 +283,16 @@ fn read_header<'r>(root: MessagePart<'_>) -> Mail<'r> {
             _ => {}
         }
     }
+    if is_crowded {
+        mail.defects.push("addresses-limit".to_owned());
+    }
     mail
 }
 
 struct Walk<'w, 'r> {
     bytes: &'r [u8],
     mail: &'w mut Mail<'r>,
+    name_bytes: usize,
     /// What is readable but no body by its type: a multipart that has no parts, text/enriched.
     spare_text: Option<String>,
 }
@@ -218,7 +320,15 @@ impl<'r> Walk<'_, 'r> {
         if raw.is_empty() && part.headers().is_empty() && part.flags().contains(PartFlags::NO_BLANK_LINE) {
             return;
         }
-        let leaf = Leaf::of(part);
+        let mut leaf = Leaf::of(part);
+        if let Some(name) = leaf.name.as_mut().filter(|name| name.len() > self.name_bytes) {
+            name.truncate(name.floor_char_boundary(self.name_bytes));
+            self.defect("name-limit");
+        }
+        if leaf.media_type == "message/partial" {
+            // RFC 2046 section 5.2.2: the pieces come as mails of their own, and each is kept as it is.
+            self.defect("message-partial");
+        }
         let is_undivided =
             leaf.media_type.starts_with("multipart/") && !part.flags().contains(PartFlags::LIMIT_REACHED);
         if is_undivided {
@@ -333,7 +443,7 @@ mod tests {
     use super::*;
 
     fn parser() -> Parser {
-        Parser::new(Bounds { depth: 8, parts: 100 })
+        Parser::new(Bounds { depth: 8, parts: 100, ..Bounds::default() })
     }
 
     fn read(mail: &str) -> Mail<'_> {
@@ -379,6 +489,103 @@ mod tests {
         assert!(mail.thread_index.is_some_and(|index| index.contains("AQ")));
         assert!(mail.says_reply);
         assert!(!read("Subject: a\n\n").says_reply);
+    }
+
+    fn bounded(change: impl FnOnce(&mut Bounds)) -> Parser {
+        let mut bounds = Bounds::default();
+        change(&mut bounds);
+        Parser::new(bounds)
+    }
+
+    #[test]
+    fn a_header_is_read_and_kept_up_to_its_bound() {
+        let mail = "Subject: one\nX-A: 2\nX-Long: abcdefgh\nTo: late@x.example\n\nbody\n";
+        for (most, kept, has_subject) in
+            [(1, "", false), (12, "", true), (13, "Subject: one", true), (25, "Subject: one\nX-A: 2", true)]
+        {
+            let read = bounded(|bounds| bounds.header_bytes = most).parse(mail.as_bytes()).unwrap();
+            assert_eq!(read.header_block, kept.as_bytes(), "{most}");
+            assert_eq!(read.subject.is_some(), has_subject, "{most}");
+            assert_eq!((read.to.len(), read.defects), (0, vec!["header-limit".to_owned()]));
+            assert_eq!(read.body_text.as_deref(), Some("body\n"));
+        }
+        let most = mail.find("\n\nbody").unwrap() + 1;
+        let whole = bounded(|bounds| bounds.header_bytes = most).parse(mail.as_bytes()).unwrap();
+        assert_eq!((whole.to.len(), whole.defects.len()), (1, 0));
+    }
+
+    #[test]
+    fn a_field_that_crosses_the_bound_of_the_header_is_read_up_to_it() {
+        let read = bounded(|bounds| bounds.header_bytes = 12).parse(b"Subject: abcdef\n\nbody\n").unwrap();
+        assert_eq!((read.subject.as_deref(), read.header_block), (Some("abc"), &b""[..]));
+    }
+
+    #[test]
+    fn so_many_header_fields_are_read_and_no_more() {
+        let mail = b"X: 1\nX: 2\nSubject: third\nTo: fourth@x.example\n\nbody\n";
+        let read = |most| bounded(|bounds| bounds.header_fields = most).parse(mail).unwrap();
+        assert_eq!((read(2).subject, read(2).defects), (None, vec!["header-fields-limit".to_owned()]));
+        assert_eq!(read(3).subject.as_deref(), Some("third"));
+        assert_eq!(read(3).defects, ["header-fields-limit"]);
+        assert_eq!((read(4).to.len(), read(4).defects.len()), (1, 0));
+    }
+
+    #[test]
+    fn so_many_addresses_are_read_of_to_and_cc_together() {
+        let mail = b"To: a@x.example, b@x.example\nCc: c@x.example\nTo: d@x.example\n\n";
+        for (most, to, cc, defects) in [(0, 0, 0, 1), (1, 1, 0, 1), (3, 2, 1, 1), (4, 3, 1, 0)] {
+            let read = bounded(|bounds| bounds.addresses = most).parse(mail).unwrap();
+            assert_eq!((read.to.len(), read.cc.len(), read.defects.len()), (to, cc, defects), "{most}");
+        }
+    }
+
+    #[test]
+    fn a_name_is_kept_up_to_its_bound_and_no_character_is_cut_in_two() {
+        let mail = "Content-Disposition: attachment; filename=\"aöb.txt\"\n\nx".as_bytes();
+        let read = |most| bounded(|bounds| bounds.name_bytes = most).parse(mail).unwrap();
+        assert_eq!((read(2).parts[0].name.as_deref(), read(2).defects), (Some("a"), vec!["name-limit".to_owned()]));
+        assert_eq!(read(8).parts[0].name.as_deref(), Some("aöb.txt"));
+        assert!(read(8).defects.is_empty());
+    }
+
+    #[test]
+    fn only_the_topmost_result_of_a_trusted_server_is_believed() {
+        let (ours, theirs) = ("mx.example; dkim=pass header.d=x.example", "evil.example; dkim=pass header.d=x.example");
+        let parser = bounded(|_| ()).trusting(&["mx.example".to_owned()]);
+        for (fields, is_aligned) in [
+            (vec![ours], Some(true)),
+            (vec![theirs, ours], None),
+            (vec![ours, theirs], Some(true)),
+            (vec!["mx.example; none", ours], Some(false)),
+            (vec!["", ours], None),
+            (vec![], None),
+        ] {
+            let fields: Vec<String> = fields.iter().map(|field| format!("Authentication-Results: {field}\n")).collect();
+            let fields = fields.concat();
+            let mail = format!("{fields}From: Jo <jo@X.example>\n\nAuthentication-Results: {ours}\n");
+            let found = parser.parse(mail.as_bytes()).unwrap().authentication;
+            assert_eq!(found.map(|found| found.aligned), is_aligned, "{fields}");
+            assert_eq!(bounded(|_| ()).parse(mail.as_bytes()).unwrap().authentication, None, "nobody is trusted");
+        }
+    }
+
+    #[test]
+    fn a_mail_with_two_authors_is_aligned_with_neither() {
+        let parser = bounded(|_| ()).trusting(&["mx.example".to_owned()]);
+        for (from, is_aligned) in [
+            ("From: a@x.example", true),
+            ("From: a@sub.x.example", true),
+            ("From: a@y.example", false),
+            ("From: a@x.example, b@x.example", false),
+            ("From: a@x.example\nFrom: b@y.example", false),
+            ("From: \"b@y.example\" <a@x.example>", true),
+            ("From:", false),
+            ("X: y", false),
+        ] {
+            let mail = format!("Authentication-Results: mx.example; spf=pass smtp.mailfrom=x.example\n{from}\n\n");
+            let found = parser.parse(mail.as_bytes()).unwrap().authentication.unwrap();
+            assert_eq!(found.aligned, is_aligned, "{from}");
+        }
     }
 
     #[test]
