@@ -36,6 +36,8 @@ pub mod pipeline;
 pub mod engine;
 
 // Floor 4: doors.
+pub mod smtp;
+
 pub mod cli;
 
 pub mod generate;
