@@ -1,6 +1,8 @@
 //! What an administrator decides for one server: `mailmill.toml` and `MAILMILL_*` variables, checked before anything is opened.
 //! Reads one file and the environment, never a list: lists live in the store.
 
+mod smtp;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -9,6 +11,8 @@ use serde::Deserialize;
 
 use crate::model::settings::nearest;
 use crate::model::units;
+
+pub use smtp::{Machines, Relay, Smtp};
 
 /// Where the configuration is looked for when nobody says: the working folder, then the system.
 const PLACES: [&str; 2] = ["mailmill.toml", "/etc/mailmill/mailmill.toml"];
@@ -177,14 +181,6 @@ pub struct Limits {
     pub store_reserve: u64,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Smtp {
-    pub listen: Vec<String>,
-    /// The only machines that may send, in automatic mode.
-    pub safe_servers: Vec<String>,
-}
-
 impl Default for Config {
     fn default() -> Self {
         Self {
@@ -281,12 +277,6 @@ impl Limits {
     }
 }
 
-impl Default for Smtp {
-    fn default() -> Self {
-        Self { listen: vec!["127.0.0.1:2525".to_owned()], safe_servers: Vec::new() }
-    }
-}
-
 fn size<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
     written(deserializer, units::parse_size)
 }
@@ -366,6 +356,11 @@ impl Config {
         let folder = path.parent().unwrap_or(Path::new("."));
         config.store = folder.join(&config.store);
         config.incoming.drop_folder = folder.join(&config.incoming.drop_folder);
+        for path in [&mut config.smtp.certificate, &mut config.smtp.key] {
+            if !path.as_os_str().is_empty() {
+                *path = folder.join(&*path);
+            }
+        }
         Ok(config)
     }
 
@@ -387,6 +382,7 @@ impl Config {
         if incoming.mode == Mode::Advanced && !self.smtp.safe_servers.is_empty() {
             return Err(("safe_servers", "safe_servers belongs to mode = \"automatic\"".to_owned()));
         }
+        self.smtp.check()?;
         let limits = &self.limits;
         let positive = [
             ("memory", limits.memory),
@@ -465,13 +461,13 @@ server = "host-name"             # a label for people
 # store = "store"                # the folder of the list store
 
 [incoming]
-# enabled = true                 # false: run and watch do nothing and say so
+# enabled = true                 # false: run and watch do nothing and say so; SMTP answers 421
 # mode = "advanced"              # advanced: somebody else fills the drop folder; automatic: our own SMTP service does
 drop_folder = "drop"
 # writers = "local"              # local | remote (NFS, SMB: files must have been still for settle_time, and are copied)
 # settle_time = "2s"             # how long a file must be still where leases cannot tell that its writer has finished
 # display_address = "localhost"  # the domain shown to people
-# accepted_domains = []          # empty: any domain for files in the drop folder
+# accepted_domains = []          # empty: any domain for files in the drop folder; by SMTP localhost, this machine and the display address
 # address_prefix = ""            # put before every new list address
 # no_envelope = "refuse"         # a file without x-receiver lines: refuse | headers (use To, Cc and From)
 # trusted_authserv = []          # servers in front of this one whose Authentication-Results are believed, the topmost field only
@@ -507,9 +503,37 @@ drop_folder = "drop"
 # hook_time = "10s"              # a list's command hook may take so long
 # store_reserve = "64MiB"        # mail is deferred (store-full) while the store's disk has less room
 
-[smtp]
+[smtp]                           # the service `mailmill serve` or `mailmill smtp`
 listen = ["127.0.0.1:2525"]
-# safe_servers = []              # automatic mode: the only machines that may send
+# listen_tls = []                # the same with TLS from the first byte, for example ["0.0.0.0:465"]
+# lmtp = []                      # LMTP: addresses with ports, or paths of unix sockets
+# host_name = ""                 # our name in greetings; empty: the machine's
+# certificate = ""               # PEM file with the chain; with it and key STARTTLS and AUTH are offered; read anew when it changes
+# key = ""                       # PEM file with the private key
+# require_tls = false            # no mail without TLS
+# users = {}                     # name = "hash" as `mailmill password` prints it, for AUTH
+# authenticated_only = false     # no mail without AUTH
+# safe_servers = []              # automatic mode: the only machines that may send (addresses, subnets, domains)
+# relay = "all-except"           # all-except | only: which machines relay_list shuts out or lets in
+# relay_list = []                # addresses, subnets (192.0.2.0/24, 2001:db8::/32), domains (by confirmed reverse name)
+# queue_domains = []             # domains that are not ours yet: their mail waits in queue/ until they are
+# postmaster = ""                # the list address that gets mail to postmaster
+# max_size = "50MiB"             # a larger mail is refused
+# received = true                # put our Received field on top of mail that comes by SMTP (never by LMTP)
+# connections = 1000             # at a time
+# connections_per_address = 50   # from one address; this machine's own are not counted
+# rate_per_address = 600         # mails a minute from one address; 0: any number; this machine's own are not counted
+# recipients = 1000              # of one mail
+# commands = 2000                # between two mails of a connection
+# errors = 20                    # of a connection
+# line_length = 4096             # bytes of a command
+# idle_time = "5m"               # the longest silence of a client
+# mail_time = "30m"              # the longest that one mail may take
+# stop_time = "10s"              # how long a stop waits for mail that is under way
+# metrics = ""                   # Prometheus text, on a loopback address: "127.0.0.1:9125"
+# bounces = false                # tell senders of mail that was refused after it was accepted
+# smart_host = ""                # the mail server that takes bounces: "mail.example.org:25"
+# bounce_rate = 10               # bounces a minute
 
 # [groups]                       # named groups of senders, for `members` of lists
 # staff = ["@example.org", "ann@example.com"]

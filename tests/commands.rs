@@ -315,7 +315,6 @@ fn all_commands_of_the_contract_are_there() {
 }
 
 #[test]
-#[ignore = "BUG: not there yet"]
 fn serve_smtp_and_bench_are_there() {
     let all = subcommands(&help(&[]));
     for command in ["serve", "smtp", "bench"] {

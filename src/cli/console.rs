@@ -24,6 +24,8 @@ pub struct Console {
 enum Sink {
     Local(BufWriter<Stdout>),
     Remote(BufWriter<UnixStream>),
+    /// For another part of this process.
+    Kept(Vec<u8>),
 }
 
 /// What a frame on the control socket carries.
@@ -68,11 +70,24 @@ impl Console {
         Self { sink: Sink::Remote(BufWriter::with_capacity(64 << 10, stream)), quiet: false, color: false }
     }
 
+    /// An answer that this process itself reads.
+    pub const fn kept() -> Self {
+        Self { sink: Sink::Kept(Vec::new()), quiet: true, color: false }
+    }
+
+    pub fn into_kept(self) -> Vec<u8> {
+        if let Sink::Kept(bytes) = self.sink { bytes } else { Vec::new() }
+    }
+
     /// Bytes of the answer, as they are.
     pub fn bytes(&mut self, bytes: &[u8]) -> io::Result<()> {
         match &mut self.sink {
             Sink::Local(stdout) => stdout.write_all(bytes),
             Sink::Remote(stream) => write_frame(stream, Frame::Output, bytes),
+            Sink::Kept(kept) => {
+                kept.extend_from_slice(bytes);
+                Ok(())
+            }
         }
     }
 
@@ -99,7 +114,7 @@ impl Console {
     fn raw_note(&mut self, text: &str) -> io::Result<()> {
         self.flush()?;
         match &mut self.sink {
-            Sink::Local(_) => io::stderr().write_all(text.as_bytes()),
+            Sink::Local(_) | Sink::Kept(_) => io::stderr().write_all(text.as_bytes()),
             Sink::Remote(stream) => write_frame(stream, Frame::Note, text.as_bytes()),
         }
     }
@@ -119,6 +134,7 @@ impl Console {
         match &mut self.sink {
             Sink::Local(stdout) => stdout.flush(),
             Sink::Remote(stream) => stream.flush(),
+            Sink::Kept(_) => Ok(()),
         }
     }
 

@@ -21,6 +21,12 @@ mod run;
 
 mod watch;
 
+mod smtp;
+
+mod serve;
+
+mod password;
+
 mod status;
 
 mod import;
@@ -111,6 +117,9 @@ enum Command {
     Init(init::Init),
     Run(run::Run),
     Watch(watch::Watch),
+    Serve(serve::Serve),
+    Smtp(smtp::Smtp),
+    Password(password::Password),
     Status(status::Status),
     Stop(status::Stop),
     #[command(flatten)]
@@ -153,6 +162,8 @@ enum Request {
     #[command(skip)]
     DryRun(run::DryRun),
     #[command(skip)]
+    Addresses(smtp::Addresses),
+    #[command(skip)]
     Status(status::Status),
     #[command(skip)]
     Stop,
@@ -182,6 +193,7 @@ impl Request {
                 | Self::History(_)
                 | Self::DryRun(_)
                 | Self::Status(_)
+                | Self::Addresses(_)
                 // An import that is repeated delivers nothing twice.
                 | Self::Import(_)
         )
@@ -201,6 +213,7 @@ impl Request {
             Self::Verify(verify) => verify.answer(desk, console),
             Self::Backup(backup) => backup.answer(desk, console),
             Self::DryRun(dry_run) => dry_run.answer(desk, console),
+            Self::Addresses(addresses) => addresses.answer(desk, console),
             Self::Status(status) => status.answer(desk, console),
             Self::Stop => Ok(desk.stop()),
         }
@@ -210,7 +223,7 @@ impl Request {
 /// The whole program.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
-    start_logging(&cli.global);
+    start_logging(&cli.global, matches!(cli.command, Command::Serve(_) | Command::Smtp(_)));
     crate::spool::ignore_lease_signals();
     let mut console = Console::local(cli.global.quiet, cli.global.color);
     let done = cli.command.carry_out(&cli.global, &mut console).and_then(|exit| {
@@ -237,6 +250,9 @@ impl Command {
             Self::Init(init) => init.carry_out(console),
             Self::Run(run) => run.carry_out(config()?, console),
             Self::Watch(watch) => watch.carry_out(config()?, console),
+            Self::Serve(serve) => serve.carry_out(config()?, console),
+            Self::Smtp(smtp::Smtp) => smtp::Smtp::carry_out(config()?, console),
+            Self::Password(password::Password) => password::Password::carry_out(console),
             Self::Status(status) => status.carry_out(config()?, console),
             Self::Stop(status::Stop) => status::Stop::carry_out(&config()?, console),
             Self::Ask(mut request) => {
@@ -262,10 +278,12 @@ impl Command {
     }
 }
 
-fn start_logging(global: &Global) {
+/// A service says one line a mail.
+fn start_logging(global: &Global, is_service: bool) {
     use tracing_subscriber::EnvFilter;
     let level = match (global.quiet, global.verbose) {
         (true, _) => "error",
+        (false, 0) if is_service => "warn,mailmill=info",
         (false, 0) => "warn",
         (false, 1) => "info",
         (false, _) => "debug",

@@ -38,16 +38,27 @@ const LONGEST_WAIT: Duration = Duration::from_mins(10);
 
 impl Watch {
     pub fn carry_out(self, config: Config, console: &mut Console) -> Result<Exit, Failure> {
+        if !config.incoming.enabled {
+            return run::say_disabled(&config, false, console);
+        }
+        self.stay(config, "watch", console, |_, _| Ok(|| ()))
+    }
+
+    /// Opens the store, begins whatever runs beside the batches, and stays until told to stop; then ends what it began.
+    pub fn stay<End: FnOnce()>(
+        self,
+        config: Config,
+        command: &'static str,
+        console: &mut Console,
+        begin: impl FnOnce(&Arc<Desk>, &mut Console) -> Result<End, Failure>,
+    ) -> Result<Exit, Failure> {
         let every = units::parse_duration(&self.every).map_err(|error| Failure::Usage(format!("--every: {error}")))?;
         if every < Duration::from_millis(10) {
             return Err(Failure::Usage("--every must be at least 10ms".to_owned()));
         }
-        if !config.incoming.enabled {
-            return run::say_disabled(&config, false, console);
-        }
         let signals = run::catch_signals()?;
         let lock = Lock::take(&config.store, Duration::ZERO)?;
-        let desk = Desk::open(lock, config, "watch")?;
+        let desk = Desk::open(lock, config, command)?;
         let (wake, woken) = crossbeam_channel::bounded(1);
         let stop = wake.clone();
         desk.on_stop(move || {
@@ -58,8 +69,10 @@ impl Watch {
         if let Err(error) = tell_of_files(&desk.mill.config.incoming.drop_folder, wake) {
             tracing::warn!(%error, "no news of new files; the folder is looked at every {}", self.every);
         }
+        let end = begin(&desk, console)?;
         empty_outbox(&desk);
         let exit = self.keep_going(&desk, every, &woken, console);
+        end();
         desk.close();
         exit
     }
@@ -74,6 +87,11 @@ impl Watch {
         let mut wait = every;
         let mut said = Said::default();
         while !desk.is_stopped() {
+            if !desk.mill.is_enabled() {
+                // Who serves tells senders so; mail that lies there stays.
+                let _ = woken.recv();
+                continue;
+            }
             let progress = Arc::new(Progress::default());
             let drawing = console.draw(&progress, None);
             let result = desk.mill.run(Work::AsItComes, &progress);

@@ -127,6 +127,20 @@ fn unverified(mail: &Mail<'_>, list: &str) -> String {
     }
 }
 
+/// What stands against a mail before its header is known: the SMTP service asks at RCPT, with the size that the client declares.
+/// A null sender is judged by the From field, later.
+pub fn objection(list: &List, sender: &str, size: u64, groups: &Groups) -> Option<Reason> {
+    let settings = &list.settings;
+    if !settings.receive {
+        return Some(Reason::ListDisabled);
+    }
+    if settings.max_size.is_exceeded_by(size) {
+        return Some(Reason::TooLarge);
+    }
+    let open = settings.senders == Senders::Any || sender.is_empty() || member(list, sender, groups).is_some();
+    (!open).then_some(Reason::SenderNotAllowed)
+}
+
 /// The entry of `members` that lets a sender in.
 pub fn member<'l>(list: &'l List, sender: &str, groups: &Groups) -> Option<&'l str> {
     let sender = sender.to_lowercase();
@@ -202,6 +216,22 @@ mod tests {
         assert_eq!(reasons(&automatic, 1, &directory(|_| ())), []);
         assert_eq!(reasons(&ours, 1, &directory(|_| ())), [Reason::Loop]);
         assert_eq!(reasons(&mail, 1, &directory(|list| list.senders = Senders::Members)), [Reason::SenderNotAllowed]);
+    }
+
+    #[test]
+    fn what_is_objected_at_rcpt_is_refused_later_too_and_a_null_sender_is_judged_later() {
+        let list = |change: &dyn Fn(&mut ListSettings)| {
+            let mut settings = ListSettings { senders: Senders::Any, ..ListSettings::default() };
+            change(&mut settings);
+            List { id: ListId(1), name: "x".to_owned(), kind: Kind::Blog, settings }
+        };
+        let said = |change: &dyn Fn(&mut ListSettings), sender| objection(&list(change), sender, 11, &Groups::new());
+        assert_eq!(said(&|_| (), "a@a.example"), None);
+        assert_eq!(said(&|list| list.receive = false, "a@a.example"), Some(Reason::ListDisabled));
+        assert_eq!(said(&|list| list.max_size = Size(10), "a@a.example"), Some(Reason::TooLarge));
+        let members = |list: &mut ListSettings| list.senders = Senders::Members;
+        assert_eq!(said(&members, "a@a.example"), Some(Reason::SenderNotAllowed));
+        assert_eq!(said(&members, ""), None);
     }
 
     #[test]

@@ -11,3 +11,21 @@ pub mod address;
 pub mod data;
 
 pub mod session;
+
+pub mod limits;
+
+pub mod policy;
+
+pub mod auth;
+
+pub mod deposit;
+
+pub mod tls;
+
+pub mod names;
+
+pub mod metrics;
+
+pub mod conversation;
+
+pub mod server;

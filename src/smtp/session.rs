@@ -125,6 +125,8 @@ pub struct Session {
     greeted: bool,
     state: State,
     mail: Option<letter::Draft>,
+    /// Numbers the mails of this conversation.
+    serial: u64,
     /// Recipients of the mail that is being stored.
     answers: usize,
     errors: u32,
@@ -141,6 +143,7 @@ impl Session {
             greeted: false,
             state: State::Command,
             mail: None,
+            serial: 0,
             answers: 0,
             errors: 0,
             commands: 0,
@@ -149,6 +152,11 @@ impl Session {
 
     pub const fn client(&self) -> &Client {
         &self.client
+    }
+
+    /// Tells the mail under way, or the last one, from those before it.
+    pub const fn serial(&self) -> u64 {
+        self.serial
     }
 
     /// Nothing would be lost if the connection were closed now: no mail is being read or stored.

@@ -8,6 +8,8 @@
 //!                                                                             -> damaged/17-3-x.eml + 17-3.json
 //! ```
 //!
+//! Mail that comes in by SMTP begins in `tmp/`, and waits in `queue/` while its domain is not ours.
+//!
 //! Forgetting is safe: a claim that nobody settles stays in `claimed/` and is taken up again by the next batch.
 #![allow(clippy::disallowed_methods)] // this is the place for it
 
@@ -33,6 +35,8 @@ mod reclaim;
 
 mod tidy;
 
+mod deposit;
+
 mod checkup;
 
 use std::collections::HashSet;
@@ -50,6 +54,7 @@ use crate::model::mail::ClaimId;
 
 pub use checkup::{Check, State, check_up};
 pub use claim::{Claim, Taken};
+pub use deposit::{Depot, Draft, Placed, Shelf};
 pub use drop_folder::{DropFolder, ReadError};
 pub use failed::{FailedMail, Note};
 #[cfg(test)]

@@ -66,6 +66,7 @@ impl Session {
         let reply = match self.try_mail_from(from, judge) {
             Ok(draft) => {
                 self.mail = Some(draft);
+                self.serial += 1;
                 reply::SENDER_OK
             }
             Err(reply) => reply,

@@ -1,0 +1,87 @@
+//! `mailmill serve`: the SMTP service and `watch` in one process, with one owner of the store.
+
+use std::sync::{Arc, Weak};
+
+use clap::Args;
+
+use super::console::Console;
+use super::desk::Desk;
+use super::exit::{Exit, Failure};
+use super::smtp::say_where;
+use super::watch::Watch;
+use crate::config::Config;
+use crate::engine::Mill;
+use crate::smtp::metrics::add;
+use crate::smtp::server::Server;
+use crate::spool::Depot;
+
+/// Receive mail by SMTP and LMTP, and take it into its lists as it comes
+#[derive(Args)]
+#[command(after_help = "Examples:
+  mailmill init && mailmill list create news --kind announcements --address news senders=any && mailmill serve
+  swaks --server 127.0.0.1:2525 --to news@localhost --from ann@example.org
+
+Files that others put into the drop folder are taken as well. The first TERM or INT takes mail under way to its end, finishes
+the group that is being written and leaves; the second leaves at once.")]
+pub struct Serve {
+    #[command(flatten)]
+    watch: Watch,
+}
+
+impl Serve {
+    pub fn carry_out(self, config: Config, console: &mut Console) -> Result<Exit, Failure> {
+        self.watch.stay(config, "serve", console, |desk, console| {
+            let server = start(desk)?;
+            say_where(&server, console)?;
+            Ok(move || server.stop())
+        })
+    }
+}
+
+fn start(desk: &Arc<Desk>) -> Result<Server, Failure> {
+    let config = Arc::new(desk.mill.config.clone());
+    let options = desk.mill.spool_options();
+    let depot = Arc::new(Depot::open(&options.drop_folder, &options.label)?);
+    let asked = Arc::downgrade(desk);
+    let addresses = Arc::new(move || asked.upgrade().map(|desk| desk.mill.directory.get()));
+    let measured = Arc::downgrade(desk);
+    let more = Arc::new(move || figures(&measured));
+    Ok(Server::start(config, addresses, depot, more)?)
+}
+
+/// What the engine adds to the metrics.
+fn figures(desk: &Weak<Desk>) -> String {
+    let mut text = String::new();
+    let Some(desk) = desk.upgrade() else { return text };
+    if let Some(sheet) = desk.last_sheet() {
+        let all = [
+            ("batch_number", "The last batch that found mail", sheet.batch),
+            ("batch_found", "Files it found", sheet.found),
+            ("batch_delivered", "Files it delivered", sheet.delivered),
+            ("batch_duplicates", "Files that were delivered before", sheet.duplicates),
+            ("batch_refused", "Files it refused", sheet.refused),
+            ("batch_damaged", "Files that were damaged", sheet.damaged),
+            ("batch_deferred", "Files that wait for room in the store", sheet.deferred),
+            ("batch_items", "Items it made", sheet.items),
+            ("batch_bytes", "Bytes it read", sheet.bytes),
+        ];
+        all.iter().for_each(|(name, help, value)| add(&mut text, name, help, "gauge", &value.to_string()));
+        add(&mut text, "batch_seconds", "How long it took", "gauge", &sheet.elapsed_s.to_string());
+    }
+    let (count, oldest) = waiting(&desk.mill);
+    add(&mut text, "drop_files", "Files in the drop folder", "gauge", &count.to_string());
+    add(&mut text, "drop_oldest_seconds", "Age of the oldest of them", "gauge", &oldest.to_string());
+    text
+}
+
+/// Files in the drop folder, and the age of the oldest in seconds.
+fn waiting(mill: &Mill) -> (u64, u64) {
+    let Ok(folder) = crate::spool::DropFolder::open(mill.spool_options()) else { return (0, 0) };
+    let Ok(listing) = folder.list() else { return (0, 0) };
+    let ages = listing.flatten().map(|entry| {
+        let path = mill.config.incoming.drop_folder.join(&entry.name);
+        let modified = std::fs::symlink_metadata(path).and_then(|metadata| metadata.modified()).ok();
+        modified.and_then(|time| time.elapsed().ok()).map_or(0, |age| age.as_secs())
+    });
+    ages.fold((0, 0), |(count, oldest), age| (count + 1, oldest.max(age)))
+}
