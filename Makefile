@@ -36,6 +36,7 @@ run: build
 	$(TARGET)/release/mailmill demo
 
 test: setup
+	@.ci/setup-mail
 	$(CARGO) test --release
 	$(CARGO) test --release --test torture
 

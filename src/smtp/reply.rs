@@ -20,13 +20,9 @@ impl Reply {
         Self { code, status, text: Cow::Owned(text) }
     }
 
-    /// The client may try the same again later (RFC 5321 section 4.2.1).
-    pub const fn is_temporary(&self) -> bool {
-        self.code / 100 == 4
-    }
-
-    pub const fn is_failure(&self) -> bool {
-        self.code >= 400
+    /// What the client did is wrong; a 4xx is no fault of its own (RFC 5321 section 4.2.1).
+    pub const fn is_error(&self) -> bool {
+        self.code >= 500
     }
 
     /// One line. Nothing that came from the client may end it early or begin another.

@@ -317,7 +317,7 @@ impl Session {
 
     /// Answers, and counts what went wrong.
     fn say(&mut self, reply: &Reply, out: &mut Vec<u8>) {
-        if reply.is_failure() {
+        if reply.is_error() {
             self.errors += 1;
         }
         reply.write(out);

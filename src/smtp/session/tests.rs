@@ -266,6 +266,8 @@ fn lines_that_are_too_long_not_crlf_or_not_utf8_are_refused_and_the_next_is_read
 fn too_many_errors_commands_or_recipients_have_an_end() {
     let told = said("WHAT\r\n".repeat(50));
     assert_eq!(told.codes(), ["500", "500", "500", "500", "500", "500", "421"]);
+    let full = converse(rules(), Protocol::Smtp, MAIL.repeat(9).as_bytes(), usize::MAX, &Stored::Full);
+    assert_eq!(full.letters.len(), 9, "a full disk is no fault of the client");
     let told = said("NOOP\r\n".repeat(50));
     assert_eq!(told.replies.len(), 21);
     assert!(told.closed && told.last().starts_with("421 4.7.0"));

@@ -1,0 +1,20 @@
+//! Mail comes in by itself: `mailmill serve` and `mailmill smtp`, driven by a small client, by swaks, and by a real Postfix.
+// A test that cannot go on says so by a panic, and looks at files as anybody would.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::disallowed_methods)]
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod client;
+
+mod arrival;
+
+mod refusals;
+
+mod secure;
+
+mod lmtp;
+
+mod crash;
+
+mod programs;
