@@ -47,7 +47,7 @@ fn mail_from_many_connections_at_once_arrives_each_once() {
     let post = Post::new();
     let serve = post.serve();
     let count = 500;
-    let words = ["-s", "16", "-l", "2000", "-f", "ann@example.org", "-t", "news@localhost", "-N"];
+    let words = ["-s", "16", "-l", "2000", "-f", "ann@example.org", "-t", "news@localhost"];
     system("smtp-source", &[&words[..], &["-m", &count.to_string(), &post.address]].concat()).unwrap();
     until("all are there", Duration::from_secs(60), || post.server.items("news").len() == count);
     serve.term();
@@ -58,9 +58,10 @@ fn mail_from_many_connections_at_once_arrives_each_once() {
 
 /// A Postfix with its own folders, on an address of its own, stopped when the test is over.
 struct Postfix {
+    // Dropped first: it is stopped by the configuration in the folder.
+    _stop: Undo,
     folder: tempfile::TempDir,
     address: String,
-    _stop: Undo,
 }
 
 impl Postfix {
@@ -81,10 +82,9 @@ impl Postfix {
         }
         system("chown", &["postfix", below("data").to_str().unwrap()]).unwrap();
         let address = own_address();
-        let (host, _) = address.split_once(':').unwrap();
         let main = format!(
             "compatibility_level = 3.6\nqueue_directory = {}\ndata_directory = {}\nmyhostname = front.example\n\
-             mydestination =\ninet_interfaces = {host}\ninet_protocols = ipv4\nmynetworks = 127.0.0.0/8\n\
+             mydestination =\ninet_interfaces = 127.0.0.1\ninet_protocols = ipv4\nmynetworks = 127.0.0.0/8\n\
              relay_domains = lists.example\nmaillog_file = {}\nmaillog_file_prefixes = {}\n\
              alias_maps =\nalias_database =\nsmtp_host_lookup = native\nlmtp_host_lookup = native\n\
              smtpd_relay_restrictions = permit_mynetworks, reject\nnotify_classes =\n\
@@ -95,7 +95,6 @@ impl Postfix {
             folder.path().display(),
         );
         fs::write(below("etc/main.cf"), main).unwrap();
-        let port = address.split_once(':').unwrap().1;
         let known = fs::read_to_string("/usr/share/postfix/master.cf.dist")
             .or_else(|_| fs::read_to_string("/etc/postfix/master.cf"))
             .unwrap();
@@ -104,7 +103,7 @@ impl Postfix {
             .filter(|line| !line.starts_with("smtp      inet"))
             .map(|line| without_chroot(line) + "\n")
             .collect();
-        fs::write(below("etc/master.cf"), format!("{port} inet n - n - - smtpd\n{services}\n{master}\n")).unwrap();
+        fs::write(below("etc/master.cf"), format!("{address} inet n - n - - smtpd\n{services}\n{master}\n")).unwrap();
         let etc = below("etc");
         let etc = etc.to_str().unwrap();
         let stop = Undo::by(&["postfix", "-c", etc, "stop"]);
@@ -115,7 +114,7 @@ impl Postfix {
             ));
             return None;
         }
-        let postfix = Self { folder, address, _stop: stop };
+        let postfix = Self { _stop: stop, folder, address };
         until("Postfix listens", SOON, || std::net::TcpStream::connect(&postfix.address).is_ok());
         Some(postfix)
     }
