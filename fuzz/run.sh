@@ -7,7 +7,7 @@ cd "$(dirname "$0")/.."
 time=${1:?usage: fuzz/run.sh TIME [target...]}
 shift
 targets=("$@")
-[ ${#targets[@]} -gt 0 ] || targets=(mime envelope tnef ical names store sanitise import)
+[ ${#targets[@]} -gt 0 ] || targets=(mime envelope tnef ical names store sanitise import smtp)
 
 shim=$(mktemp -d)
 trap 'rm -rf "$shim"' EXIT

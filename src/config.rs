@@ -503,7 +503,7 @@ drop_folder = "drop"
 # hook_time = "10s"              # a list's command hook may take so long
 # store_reserve = "64MiB"        # mail is deferred (store-full) while the store's disk has less room
 
-[smtp]                           # the service `mailmill serve` or `mailmill smtp`
+[smtp]
 listen = ["127.0.0.1:2525"]
 # listen_tls = []                # the same with TLS from the first byte, for example ["0.0.0.0:465"]
 # lmtp = []                      # LMTP: addresses with ports, or paths of unix sockets
@@ -531,9 +531,6 @@ listen = ["127.0.0.1:2525"]
 # mail_time = "30m"              # the longest that one mail may take
 # stop_time = "10s"              # how long a stop waits for mail that is under way
 # metrics = ""                   # Prometheus text, on a loopback address: "127.0.0.1:9125"
-# bounces = false                # tell senders of mail that was refused after it was accepted
-# smart_host = ""                # the mail server that takes bounces: "mail.example.org:25"
-# bounce_rate = 10               # bounces a minute
 
 # [groups]                       # named groups of senders, for `members` of lists
 # staff = ["@example.org", "ann@example.com"]

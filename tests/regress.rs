@@ -24,6 +24,9 @@ mod tnef;
 #[path = "../fuzz/src/sanitise.rs"]
 mod sanitise;
 
+#[path = "../fuzz/src/smtp.rs"]
+mod smtp;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -86,6 +89,11 @@ fn containers_stay_within_their_budget() {
 #[test]
 fn no_page_is_harmful() {
     replay(&["seeds/sanitise", "seeds/mime", "regress"], 60, sanitise::check);
+}
+
+#[test]
+fn no_conversation_accepts_what_is_not_durable() {
+    replay(&["seeds/smtp", "seeds/envelope"], 12, smtp::check);
 }
 
 /// Each file is one mail of the sheet, none fails in the engine, and a second import finds nothing new.

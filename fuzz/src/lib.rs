@@ -15,4 +15,6 @@ pub mod tnef;
 
 pub mod sanitise;
 
+pub mod smtp;
+
 pub mod store;

@@ -46,7 +46,7 @@ fn start(desk: &Arc<Desk>) -> Result<Server, Failure> {
     let addresses = Arc::new(move || asked.upgrade().map(|desk| desk.mill.directory.get()));
     let measured = Arc::downgrade(desk);
     let more = Arc::new(move || figures(&measured));
-    Ok(Server::start(config, addresses, depot, more)?)
+    Ok(Server::start(&config, addresses, depot, more)?)
 }
 
 /// What the engine adds to the metrics.

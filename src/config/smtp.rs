@@ -61,11 +61,6 @@ pub struct Smtp {
     pub stop_time: Duration,
     /// A loopback address with a port for Prometheus; empty: none.
     pub metrics: String,
-    pub bounces: bool,
-    /// Where bounces are sent to.
-    pub smart_host: String,
-    /// Bounces a minute.
-    pub bounce_rate: u32,
 }
 
 /// How `relay_list` is meant.
@@ -109,9 +104,6 @@ impl Default for Smtp {
             mail_time: Duration::from_mins(30),
             stop_time: Duration::from_secs(10),
             metrics: String::new(),
-            bounces: false,
-            smart_host: String::new(),
-            bounce_rate: 10,
         }
     }
 }
@@ -154,12 +146,12 @@ impl Machines {
                 let shift = 128 - u32::from(*bits);
                 net.to_bits().checked_shr(shift) == address.to_bits().checked_shr(shift)
             }
-            (Self::Subnet { .. }, ..) => false,
             (Self::Domain(domain), _, Some(name)) => {
                 let name = name.trim_end_matches('.').to_lowercase();
                 name == *domain || name.strip_suffix(domain.as_str()).is_some_and(|above| above.ends_with('.'))
             }
-            (Self::Domain(_), _, None) => false,
+            // Addresses of the other kind, and machines without a name.
+            (Self::Subnet { .. } | Self::Domain(_), ..) => false,
         }
     }
 }
@@ -216,9 +208,6 @@ impl Smtp {
                 "metrics",
                 "metrics must be a loopback address with a port, for example 127.0.0.1:9125".to_owned(),
             ));
-        }
-        if self.bounces && self.smart_host.is_empty() {
-            return Err(("bounces", "bounces need a smart_host to send them to".to_owned()));
         }
         let positive = [
             ("max_size", self.max_size),

@@ -206,13 +206,12 @@ impl Conversation {
             return;
         }
         let begun = self.running().ahead.take();
-        let mut ahead = match begun {
-            Some(ahead) => ahead,
-            None => {
-                let trace = self.trace(false);
-                let Some((sender, recipients)) = self.session.envelope() else { return };
-                Ahead { sheets: Depositor::sheets(sender, recipients, &trace), result: Ok(()) }
-            }
+        let mut ahead = if let Some(ahead) = begun {
+            ahead
+        } else {
+            let trace = self.trace(false);
+            let Some((sender, recipients)) = self.session.envelope() else { return };
+            Ahead { sheets: Depositor::sheets(sender, recipients, &trace), result: Ok(()) }
         };
         let text = self.session.take_text();
         if ahead.result.is_ok() {

@@ -67,10 +67,6 @@ impl DataReader {
                     self.at = At::Start;
                     used += 1;
                 }
-                (At::Return, _) => {
-                    self.bare();
-                    self.at = At::Middle;
-                }
                 (At::Dot, b'\r') => {
                     self.at = At::DotReturn;
                     used += 1;
@@ -81,7 +77,7 @@ impl DataReader {
                     return (used + 1, true);
                 }
                 (At::Dot, _) => self.at = At::Middle,
-                (At::DotReturn, _) => {
+                (At::Return | At::DotReturn, _) => {
                     self.bare();
                     self.at = At::Middle;
                 }
@@ -256,7 +252,7 @@ mod tests {
             lines in prop::collection::vec("[.a]{0,4}", 0..8),
             piece in 1_usize..7,
         ) {
-            let mail: String = lines.iter().map(|line| format!("{line}\r\n")).collect();
+            let mail: String = lines.iter().flat_map(|line| [line.as_str(), "\r\n"]).collect();
             let mut wire: String = lines
                 .iter()
                 .map(|line| if line.starts_with('.') { format!(".{line}\r\n") } else { format!("{line}\r\n") })

@@ -86,15 +86,12 @@ impl Depositor {
 
 impl Sheet {
     fn write(&mut self, depot: &Depot, text: &[u8]) -> io::Result<()> {
-        let draft = match &mut self.draft {
-            Some(draft) => draft,
-            None => {
-                let mut draft = depot.draft(depot.name(), self.shelf.clone())?;
-                draft.write(&self.head)?;
-                self.draft.insert(draft)
-            }
-        };
-        draft.write(text)
+        if self.draft.is_none() {
+            let mut draft = depot.draft(depot.name(), self.shelf.clone())?;
+            draft.write(&self.head)?;
+            self.draft = Some(draft);
+        }
+        self.draft.as_mut().map_or(Ok(()), |draft| draft.write(text))
     }
 }
 

@@ -87,20 +87,20 @@ const RELEASE: Duration = Duration::from_secs(30);
 impl Server {
     /// Binds everything before it answers: who starts us learns at once what cannot be had.
     pub fn start(
-        config: Arc<Config>,
+        config: &Arc<Config>,
         addresses: Addresses,
         depot: Arc<Depot>,
         more: More,
     ) -> Result<Self, ServerError> {
         let smtp = &config.smtp;
-        let listeners = listeners(&config)?;
+        let listeners = listeners(config)?;
         let tls = (!smtp.certificate.as_os_str().is_empty())
             .then(|| Tls::open(&smtp.certificate, &smtp.key))
             .transpose()
             .map_err(ServerError::Tls)?;
         let host = if smtp.host_name.is_empty() { host_name() } else { smtp.host_name.clone() };
-        let rules = Arc::new(rules(&config, &host));
-        let policy = Policy::new(Arc::clone(&config), addresses);
+        let rules = Arc::new(rules(config, &host));
+        let policy = Policy::new(Arc::clone(config), addresses);
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .thread_name("smtp")
             .enable_all()
@@ -112,7 +112,7 @@ impl Server {
             depositor: Depositor::start(Arc::clone(&depot)),
             metrics: Metrics::default(),
             passwords: Semaphore::new(2),
-            config: Arc::clone(&config),
+            config: Arc::clone(config),
             host,
             rules,
             policy,
@@ -125,7 +125,7 @@ impl Server {
         let (stop, stopping) = watch::channel(false);
         let (alive, ended) = mpsc::channel(1);
         let places = listeners.iter().map(|(_, place, _)| place.clone()).collect();
-        let _inside = runtime.enter();
+        let inside = runtime.enter();
         for (door, address, listener) in listeners {
             let hall = Hall { shared: Arc::clone(&shared), door, stop: stopping.clone(), alive: alive.clone() };
             let opened = match listener {
@@ -138,7 +138,7 @@ impl Server {
             };
             opened.map_err(|cause| ServerError::Listen { address, cause })?;
         }
-        drop(_inside);
+        drop(inside);
         Ok(Self { runtime: Some(runtime), shared, stop, ended, places })
     }
 
@@ -197,7 +197,7 @@ fn look_around(shared: &Arc<Shared>) {
                 match shared.depot.release(&|domain| shared.policy.is_ours(domain)) {
                     Ok(0) => {}
                     Ok(moved) => {
-                        tracing::info!(moved, "queued mail whose domain is ours by now goes to the drop folder")
+                        tracing::info!(moved, "queued mail whose domain is ours by now goes to the drop folder");
                     }
                     Err(error) => tracing::error!(%error, "queued mail cannot be moved to the drop folder"),
                 }
@@ -211,7 +211,7 @@ fn look_around(shared: &Arc<Shared>) {
 
 // where we listen
 
-/// What a service manager holds open for us (sd_listen_fds(3)), else what the configuration names.
+/// What a service manager holds open for us (`sd_listen_fds(3)`), else what the configuration names.
 fn listeners(config: &Config) -> Result<Vec<(Door, String, Listener)>, ServerError> {
     let handed = handed_over();
     if !handed.is_empty() {

@@ -177,7 +177,7 @@ impl Session {
                         let took = if action == Some(Action::StartTls) { rest.len() } else { line };
                         (took, action)
                     }
-                    Line::Bad(line) => (line, self.close_after(reply::TOO_MANY_ERRORS, out)),
+                    Line::Bad(line) => (line, self.close_after_errors(out)),
                     Line::Unfinished => return (used, Action::Read),
                 },
                 State::LongLine => match memchr::memchr(b'\n', rest) {
@@ -219,23 +219,23 @@ impl Session {
                 return Line::Unfinished;
             }
             self.state = State::LongLine;
-            return self.bad(0, reply::TOO_LONG, out);
+            return self.bad(0, &reply::TOO_LONG, out);
         };
         let line = rest.get(..=end).unwrap_or_default();
         let text = line.strip_suffix(b"\r\n");
         if text.is_none_or(|text| text.iter().any(|byte| byte.is_ascii_control() && *byte != b'\t')) {
             self.state = State::Command;
-            return self.bad(end + 1, reply::NOT_CRLF, out);
+            return self.bad(end + 1, &reply::NOT_CRLF, out);
         }
         if std::str::from_utf8(line).is_err() {
             self.state = State::Command;
-            return self.bad(end + 1, reply::NOT_UTF8, out);
+            return self.bad(end + 1, &reply::NOT_UTF8, out);
         }
         Line::Whole(end + 1)
     }
 
-    fn bad(&mut self, used: usize, reply: Reply, out: &mut Vec<u8>) -> Line {
-        self.say(&reply, out);
+    fn bad(&mut self, used: usize, reply: &Reply, out: &mut Vec<u8>) -> Line {
+        self.say(reply, out);
         Line::Bad(used)
     }
 
@@ -245,17 +245,17 @@ impl Session {
         }
         self.commands += 1;
         if self.commands > self.rules.commands {
-            return self.close(&reply::TOO_MANY_COMMANDS, out);
+            return Some(self.close(&reply::TOO_MANY_COMMANDS, out));
         }
         let request = match Request::parse(&mut line.iter()) {
             Ok(request) => request,
             Err(error) => {
-                self.say(&refusal(error), out);
-                return self.close_after(reply::TOO_MANY_ERRORS, out);
+                self.say(&refusal(&error), out);
+                return self.close_after_errors(out);
             }
         };
         let action = self.request(request, line, judge, out);
-        action.or_else(|| self.close_after(reply::TOO_MANY_ERRORS, out))
+        action.or_else(|| self.close_after_errors(out))
     }
 
     fn request(
@@ -270,7 +270,7 @@ impl Session {
             Request::Lhlo { host } if self.protocol == Protocol::Lmtp => self.hello(&host, true, out),
             Request::Helo { host } if self.protocol == Protocol::Smtp => self.hello(&host, false, out),
             Request::Ehlo { .. } | Request::Lhlo { .. } | Request::Helo { .. } => self.say(&reply::UNKNOWN, out),
-            Request::Quit => return self.close(&reply::BYE, out),
+            Request::Quit => return Some(self.close(&reply::BYE, out)),
             Request::Noop { .. } => self.say(&reply::OK, out),
             Request::Help { .. } => self.say(&reply::HELP, out),
             Request::Vrfy { .. } | Request::Expn { .. } => self.say(&reply::CANNOT_VERIFY, out),
@@ -323,16 +323,16 @@ impl Session {
         reply.write(out);
     }
 
-    fn close(&mut self, reply: &Reply, out: &mut Vec<u8>) -> Option<Action> {
+    fn close(&mut self, reply: &Reply, out: &mut Vec<u8>) -> Action {
         reply.write(out);
         self.mail = None;
         self.state = State::Closed;
-        Some(Action::Close)
+        Action::Close
     }
 
     /// Closes when too much went wrong.
-    fn close_after(&mut self, reply: Reply, out: &mut Vec<u8>) -> Option<Action> {
-        if self.errors > self.rules.errors { self.close(&reply, out) } else { None }
+    fn close_after_errors(&mut self, out: &mut Vec<u8>) -> Option<Action> {
+        (self.errors > self.rules.errors).then(|| self.close(&reply::TOO_MANY_ERRORS, out))
     }
 }
 
@@ -344,7 +344,7 @@ enum Line {
     Unfinished,
 }
 
-fn refusal(error: smtp_proto::Error) -> Reply {
+fn refusal(error: &smtp_proto::Error) -> Reply {
     use smtp_proto::Error;
     match error {
         Error::InvalidSenderAddress => reply::BAD_SENDER,

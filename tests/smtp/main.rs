@@ -5,6 +5,9 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+#[path = "../common/load.rs"]
+mod load;
+
 mod client;
 
 mod arrival;

@@ -149,7 +149,6 @@ fn settings_that_cannot_be_are_refused_with_their_line() {
         ("users = { ann = \"secret\" }\ncertificate = \"c\"\nkey = \"k\"", "mailmill password"),
         ("relay_list = [\"300.0.0.1\"]", "is no machine"),
         ("metrics = \"0.0.0.0:9125\"", "loopback"),
-        ("bounces = true", "smart_host"),
         ("max_sise = 1", "max_size"),
         ("safe_servers = [\"192.0.2.1\"]", "automatic"),
     ] {

@@ -15,6 +15,11 @@ mod share;
 
 mod crash;
 
+#[path = "../common/load.rs"]
+mod load;
+
+mod mail;
+
 mod faults;
 
 mod servers;
@@ -78,6 +83,7 @@ const SCENARIOS: &[Scenario] = &[
     scenario("kill_9_at_random_moments", crash::kill_9_at_random_moments, 28, ""),
     scenario("power_loss_undoes_what_was_not_synced", crash::power_loss_undoes_what_was_not_synced, 10, ""),
     scenario("backup_while_running_is_restored_and_equal", crash::backup_while_running_is_restored_and_equal, 4, ""),
+    scenario("smtp_killed_under_load", mail::smtp_killed_under_load, 12, ""),
     scenario("store_disk_full", faults::store_disk_full, 3, MOUNT),
     scenario("store_disk_full_while_watching", faults::store_disk_full_while_watching, 3, MOUNT),
     scenario("store_quota_and_io_errors", faults::store_quota_and_io_errors, 4, FUSE),

@@ -167,10 +167,10 @@ impl Session {
         let mail = self.mail.take()?;
         match fault {
             // What follows such a mail may be meant for another reader than us.
-            Some(Fault::BareLineEnd) => self.close(&reply::BARE_LINE_END, out),
+            Some(Fault::BareLineEnd) => Some(self.close(&reply::BARE_LINE_END, out)),
             Some(Fault::TooLarge) => {
                 self.say_to_each(mail.recipients.len(), &reply::TOO_LARGE, out);
-                self.close_after(reply::TOO_MANY_ERRORS, out)
+                self.close_after_errors(out)
             }
             None => {
                 self.state = State::Waiting(Wish::Deposit);
@@ -193,7 +193,7 @@ impl Session {
             Stored::Failed => reply::NOT_STORED,
         };
         self.say_to_each(self.answers, &reply, out);
-        self.close_after(reply::TOO_MANY_ERRORS, out).unwrap_or(Action::Read)
+        self.close_after_errors(out).unwrap_or(Action::Read)
     }
 
     /// LMTP answers each recipient (RFC 2033 section 4.2), SMTP the mail.
@@ -238,7 +238,7 @@ impl Session {
             }
         };
         if left > READ_OVER.max(self.rules.max_size) {
-            return self.close(&reply::TOO_LARGE, out);
+            return Some(self.close(&reply::TOO_LARGE, out));
         }
         self.state = State::Chunk { left, last, answer };
         None
@@ -267,7 +267,7 @@ impl Session {
         if let Some(answer) = answer {
             self.mail = None;
             self.say(&answer, out);
-            return self.close_after(reply::TOO_MANY_ERRORS, out);
+            return self.close_after_errors(out);
         }
         let reader = self.mail.as_mut().and_then(|mail| mail.chunks.as_mut())?;
         if last {
@@ -281,14 +281,14 @@ impl Session {
             // One answer a chunk, also in LMTP: the recipients are answered after the last one (RFC 3030 section 4.3).
             self.mail = None;
             self.say(&reply::TOO_LARGE, out);
-            return self.close_after(reply::TOO_MANY_ERRORS, out);
+            return self.close_after_errors(out);
         }
         self.say(&reply::OK, out);
         None
     }
 }
 
-fn checked<'a>(given: &'a str, utf8: bool, bad: Reply) -> Result<&'a str, Reply> {
+fn checked(given: &str, utf8: bool, bad: Reply) -> Result<&str, Reply> {
     if !address::is_sound(given) {
         return Err(bad);
     }

@@ -64,9 +64,9 @@ impl Session {
         let text = text.trim_end();
         if text == "*" {
             self.say(&reply::AUTH_CANCELLED, out);
-            return self.close_after(reply::TOO_MANY_ERRORS, out);
+            return self.close_after_errors(out);
         }
-        self.respond(dialogue, text, out).or_else(|| self.close_after(reply::TOO_MANY_ERRORS, out))
+        self.respond(dialogue, text, out).or_else(|| self.close_after_errors(out))
     }
 
     fn respond(&mut self, dialogue: Dialogue, response: &str, out: &mut Vec<u8>) -> Option<Action> {
@@ -86,16 +86,16 @@ impl Session {
                     self.say(&reply::AUTH_BAD, out);
                     return None;
                 };
-                self.check(user.to_owned(), password.to_owned())
+                Some(self.check(user.to_owned(), password.to_owned()))
             }
             Dialogue::User => self.ask(Dialogue::Password { user: text }, &ASK_PASSWORD, out),
-            Dialogue::Password { user } => self.check(user, text),
+            Dialogue::Password { user } => Some(self.check(user, text)),
         }
     }
 
-    fn check(&mut self, user: String, password: String) -> Option<Action> {
+    fn check(&mut self, user: String, password: String) -> Action {
         self.state = State::Waiting(Wish::Password);
-        Some(Action::Check { user, password })
+        Action::Check { user, password }
     }
 
     /// Answers the client who gave a password: `user` is whose it is, if anybody's.
@@ -107,6 +107,6 @@ impl Session {
         let reply = if user.is_some() { reply::AUTH_OK } else { reply::AUTH_WRONG };
         self.client.user = user;
         self.say(&reply, out);
-        self.close_after(reply::TOO_MANY_ERRORS, out).unwrap_or(Action::Read)
+        self.close_after_errors(out).unwrap_or(Action::Read)
     }
 }
