@@ -531,6 +531,9 @@ listen = ["127.0.0.1:2525"]
 # mail_time = "30m"              # the longest that one mail may take
 # stop_time = "10s"              # how long a stop waits for mail that is under way
 # metrics = ""                   # Prometheus text, on a loopback address: "127.0.0.1:9125"
+# bounces = false                # tell senders of mail that was refused after it was accepted (RFC 3464)
+# smart_host = ""                # the mail server that takes bounces: "mail.example.org:25"
+# bounce_rate = 10               # bounces a minute
 
 # [groups]                       # named groups of senders, for `members` of lists
 # staff = ["@example.org", "ann@example.com"]

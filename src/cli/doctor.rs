@@ -43,6 +43,7 @@ impl Doctor {
         checks.push(file_limit());
         checks.extend(other_servers(&config.incoming.drop_folder, own.as_deref()));
         checks.extend(oldest(config));
+        checks.extend(crate::smtp::checkup::check_up(config));
         let bad = checks.iter().any(|check| check.state == State::Bad);
         for check in &checks {
             if self.json {

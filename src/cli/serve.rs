@@ -1,6 +1,7 @@
 //! `mailmill serve`: the SMTP service and `watch` in one process, with one owner of the store.
 
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use clap::Args;
 
@@ -9,8 +10,9 @@ use super::desk::Desk;
 use super::exit::{Exit, Failure};
 use super::smtp::say_where;
 use super::watch::Watch;
-use crate::config::Config;
+use crate::config::{Config, host_name};
 use crate::engine::Mill;
+use crate::smtp::bounce::{self, Told};
 use crate::smtp::metrics::add;
 use crate::smtp::server::Server;
 use crate::spool::Depot;
@@ -32,6 +34,9 @@ impl Serve {
     pub fn carry_out(self, config: Config, console: &mut Console) -> Result<Exit, Failure> {
         self.watch.stay(config, "serve", console, |desk, console| {
             let server = start(desk)?;
+            if desk.mill.config.smtp.bounces {
+                tell_senders(desk);
+            }
             say_where(&server, console)?;
             Ok(move || server.stop())
         })
@@ -47,6 +52,65 @@ fn start(desk: &Arc<Desk>) -> Result<Server, Failure> {
     let measured = Arc::downgrade(desk);
     let more = Arc::new(move || figures(&measured));
     Ok(Server::start(&config, addresses, depot, more)?)
+}
+
+/// Tells senders of mail that was refused, beside the batches, at most `bounce_rate` a minute. What cannot be told waits, also
+/// across a restart: `refused/` is the outbox.
+fn tell_senders(desk: &Arc<Desk>) {
+    const FIRST: Duration = Duration::from_secs(1);
+    const LONGEST: Duration = Duration::from_mins(5);
+    let desk = Arc::downgrade(desk);
+    std::thread::spawn(move || {
+        let (mut pause, mut seen) = (FIRST, None);
+        while let Some(desk) = desk.upgrade().filter(|desk| !desk.is_stopped()) {
+            // A folder's time changes when something comes into it.
+            let folder = desk.mill.spool_options().own_folder().join("refused");
+            let now = std::fs::metadata(&folder).and_then(|metadata| metadata.modified()).ok();
+            if seen != now || pause > FIRST {
+                let all_told = tell_all(&desk);
+                seen = if all_told { now } else { None };
+                pause = if all_told { FIRST } else { (pause * 2).min(LONGEST) };
+            }
+            drop(desk);
+            std::thread::sleep(pause);
+        }
+    });
+}
+
+/// Whether nobody is left to be told.
+fn tell_all(desk: &Desk) -> bool {
+    let smtp = &desk.mill.config.smtp;
+    let host = if smtp.host_name.is_empty() { host_name() } else { smtp.host_name.clone() };
+    let Ok(spool) = desk.mill.spool() else { return false };
+    let refused = match spool.untold() {
+        Ok(refused) => refused,
+        Err(error) => {
+            tracing::warn!(%error, "refused mail cannot be listed; its senders are told later");
+            return false;
+        }
+    };
+    for mail in refused {
+        if desk.is_stopped() {
+            return false;
+        }
+        let (why, told) = match bounce::tell(&mail, &host, &smtp.smart_host) {
+            Told::NotYet(why) => {
+                tracing::warn!(id = %mail.id, why, "a sender cannot be told yet");
+                return false;
+            }
+            Told::Never(why) => (why, false),
+            Told::Yes => ("told".to_owned(), true),
+        };
+        tracing::info!(id = %mail.id, why, "bounce");
+        if let Err(error) = spool.mark_told(mail.id, &why) {
+            tracing::warn!(%error, "a bounce cannot be marked as sent");
+            return false;
+        }
+        if told {
+            std::thread::sleep(Duration::from_mins(1) / smtp.bounce_rate.max(1));
+        }
+    }
+    true
 }
 
 /// What the engine adds to the metrics.

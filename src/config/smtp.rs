@@ -61,6 +61,11 @@ pub struct Smtp {
     pub stop_time: Duration,
     /// A loopback address with a port for Prometheus; empty: none.
     pub metrics: String,
+    pub bounces: bool,
+    /// Where bounces are sent to.
+    pub smart_host: String,
+    /// Bounces a minute.
+    pub bounce_rate: u32,
 }
 
 /// How `relay_list` is meant.
@@ -104,6 +109,9 @@ impl Default for Smtp {
             mail_time: Duration::from_mins(30),
             stop_time: Duration::from_secs(10),
             metrics: String::new(),
+            bounces: false,
+            smart_host: String::new(),
+            bounce_rate: 10,
         }
     }
 }
@@ -208,6 +216,9 @@ impl Smtp {
                 "metrics",
                 "metrics must be a loopback address with a port, for example 127.0.0.1:9125".to_owned(),
             ));
+        }
+        if self.bounces && (self.smart_host.is_empty() || self.bounce_rate == 0) {
+            return Err(("bounces", "bounces need a smart_host to send them to, and a bounce_rate above 0".to_owned()));
         }
         let positive = [
             ("max_size", self.max_size),

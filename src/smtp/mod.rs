@@ -29,3 +29,7 @@ pub mod metrics;
 pub mod conversation;
 
 pub mod server;
+
+pub mod checkup;
+
+pub mod bounce;

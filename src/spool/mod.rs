@@ -37,6 +37,8 @@ mod tidy;
 
 mod deposit;
 
+mod bounced;
+
 mod checkup;
 
 use std::collections::HashSet;

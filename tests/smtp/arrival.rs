@@ -254,3 +254,36 @@ fn metrics_are_served_on_loopback() {
         assert!(text.lines().any(|known| known == line), "{line} in {text}");
     }
 }
+
+/// As systemd does it (`sd_listen_fds(3)`): the port is open before the program runs, under descriptor 3.
+#[test]
+fn a_port_that_a_service_manager_opened_is_taken_over() {
+    const MANAGER: &str = "import os, socket, sys
+listening = socket.socket()
+host, port = sys.argv[1].split(':')
+listening.bind((host, int(port)))
+listening.listen()
+os.dup2(listening.fileno(), 3)
+os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS='1', LISTEN_FDNAMES='lmtp')
+os.execv(sys.argv[2], sys.argv[2:])
+";
+    let post = Post::new();
+    let handed = own_address();
+    let serve = post.server.command(&["serve", "--every", "1h"]);
+    let mut command = std::process::Command::new("python3");
+    command.args(["-c", MANAGER, &handed]).arg(serve.get_program()).args(serve.get_args());
+    if system("python3", &["-c", ""]).is_err() {
+        return skipped("python3 is not installed");
+    }
+    let _running = Running::spawn(command);
+    until("it listens", SOON, || TcpStream::connect(&handed).is_ok());
+    let mut client = Client::new(TcpStream::connect(&handed).unwrap());
+    client.say("LHLO c", "250");
+    client.say("MAIL FROM:<ann@example.org>", "250");
+    client.say("RCPT TO:<news@localhost>", "250");
+    client.say("DATA", "354");
+    client.data(&letter("handed over", &[]).mail());
+    client.expect("250");
+    post.has("news", "handed over");
+    assert!(TcpStream::connect(&post.address).is_err(), "what is handed over replaces what is configured");
+}

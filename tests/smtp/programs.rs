@@ -49,7 +49,7 @@ fn mail_from_many_connections_at_once_arrives_each_once() {
     let count = 500;
     let words = ["-s", "16", "-l", "2000", "-f", "ann@example.org", "-t", "news@localhost"];
     system("smtp-source", &[&words[..], &["-m", &count.to_string(), &post.address]].concat()).unwrap();
-    until("all are there", Duration::from_secs(60), || post.server.items("news").len() == count);
+    until("all are there", Duration::from_mins(1), || post.server.items("news").len() == count);
     serve.term();
     assert_eq!(serve.wait(), 0);
     assert_eq!(ids_once(&post.server.items("news")).len(), count);
@@ -175,7 +175,7 @@ fn postfix_in_front_delivers_by_smtp_and_tries_again_after_a_pause() {
     postfix.mail(&["news@lists.example"], &letter("patient", &[]).mail());
     until("Postfix has tried", Duration::from_secs(30), || postfix.log().contains("status=deferred"));
     let _serve = post.serve();
-    until("it is there", Duration::from_secs(60), || post.server.titles("news") == ["patient"]);
+    until("it is there", Duration::from_mins(1), || post.server.titles("news") == ["patient"]);
 }
 
 fn bracketed(address: &str) -> String {

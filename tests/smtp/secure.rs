@@ -149,6 +149,7 @@ fn settings_that_cannot_be_are_refused_with_their_line() {
         ("users = { ann = \"secret\" }\ncertificate = \"c\"\nkey = \"k\"", "mailmill password"),
         ("relay_list = [\"300.0.0.1\"]", "is no machine"),
         ("metrics = \"0.0.0.0:9125\"", "loopback"),
+        ("bounces = true", "smart_host"),
         ("max_sise = 1", "max_size"),
         ("safe_servers = [\"192.0.2.1\"]", "automatic"),
     ] {
@@ -178,4 +179,35 @@ fn openssl_shakes_hands_by_starttls() {
     let Ok(output) = command else { return skipped("openssl is not installed") };
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(text.contains("Verify return code: 0 (ok)"), "{text}");
+}
+
+#[test]
+fn the_doctor_looks_at_ports_and_at_the_certificate() {
+    let (post, certificate, _) = secured("");
+    let check = |name: &str| {
+        let checks = post.server.ask(&["doctor", "--json"]).objects();
+        let found = checks.into_iter().find(|check| check["check"] == name);
+        found.unwrap_or_else(|| panic!("no check {name}"))
+    };
+    assert_eq!(check("certificate")["state"], "good");
+    assert!(text(&check("smtp-port")["text"]).contains("is free"));
+    let serve = post.serve();
+    assert!(text(&check("smtp-port")["text"]).contains("mailmill listens"));
+    serve.kill();
+    let other = std::net::TcpListener::bind(&post.address).unwrap();
+    std::thread::spawn(move || {
+        other.incoming().flatten().for_each(|mut stream| drop(stream.write_all(b"220 other ESMTP Sendmail\r\n")));
+    });
+    assert_eq!(check("smtp-port")["state"], "bad");
+    // One that has ended, and one that is none.
+    let mut old = rcgen::CertificateParams::new(vec!["mill.example".to_owned()]).unwrap();
+    old.not_before = rcgen::date_time_ymd(2020, 1, 1);
+    old.not_after = rcgen::date_time_ymd(2020, 2, 1);
+    let key = rcgen::KeyPair::generate().unwrap();
+    std::fs::write(&certificate, old.self_signed(&key).unwrap().pem()).unwrap();
+    std::fs::write(post.server.path("key.pem"), key.serialize_pem()).unwrap();
+    let ended = check("certificate");
+    assert!(ended["state"] == "bad" && text(&ended["text"]).contains("2020-02-01"), "{ended}");
+    std::fs::write(&certificate, "none").unwrap();
+    assert!(text(&check("certificate")["text"]).contains("cannot be used"));
 }
