@@ -25,7 +25,7 @@ impl Judge for Clerk {
         one_line(recipient);
         assert!(!recipient.is_empty(), "a recipient is somebody");
         self.asked.set(self.asked.get() + 1);
-        if recipient.len() % 2 == 0 {
+        if recipient.len().is_multiple_of(2) {
             return Err(Reply::new(550, "5.1.1", "no"));
         }
         self.welcomed.set(self.welcomed.get() + 1);

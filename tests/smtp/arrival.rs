@@ -264,6 +264,7 @@ host, port = sys.argv[1].split(':')
 listening.bind((host, int(port)))
 listening.listen()
 os.dup2(listening.fileno(), 3)
+os.set_inheritable(3, True)
 os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS='1', LISTEN_FDNAMES='lmtp')
 os.execv(sys.argv[2], sys.argv[2:])
 ";

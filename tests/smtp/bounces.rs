@@ -1,5 +1,6 @@
 //! Bounces: who is told, once, also after the smart host was away; and who is not.
 
+use std::fmt::Write as _;
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
 use std::sync::{Arc, Mutex};
@@ -24,13 +25,13 @@ fn smart_host(address: &str) -> Arc<Mutex<Vec<String>>> {
                     "QUIT" => break,
                     "EHLO" => "250-smart.example\r\n250 SMTPUTF8",
                     _ => {
-                        mail.push_str(&format!("{line}\n"));
+                        writeln!(mail, "{line}").unwrap();
                         "250 ok"
                     }
                 };
                 out.write_all(format!("{reply}\r\n").as_bytes()).unwrap();
                 if reply.starts_with("354") {
-                    lines.by_ref().take_while(|line| line != ".").for_each(|line| mail.push_str(&format!("{line}\n")));
+                    lines.by_ref().take_while(|line| line != ".").for_each(|line| writeln!(mail, "{line}").unwrap());
                     mails.lock().unwrap().push(std::mem::take(&mut mail));
                     out.write_all(b"250 taken\r\n").unwrap();
                 }
