@@ -315,6 +315,7 @@ fn item(number: u8, wish: &Wish, blobs: &mut Vec<Blob>) -> Item {
         created_by: "system".to_owned(),
         defects: Vec::new(),
         attachments,
+        extracted: Vec::new(),
         original: wish.original.then(|| attachment(0, number)),
         updates: Vec::new(),
         series: None,

@@ -33,6 +33,10 @@ pub struct Watch {
     json: bool,
 }
 
+/// Where mail comes one after the other, what comes in this time is taken together: a batch costs threads, a look through the
+/// folders and a row of the history. The first mail after a silence does not wait.
+const BREATH: Duration = Duration::from_millis(100);
+
 /// Waits grow up to this while the store's disk is full.
 const LONGEST_WAIT: Duration = Duration::from_mins(10);
 
@@ -96,7 +100,8 @@ impl Watch {
             let drawing = console.draw(&progress, None);
             let result = desk.mill.run(Work::AsItComes, &progress);
             drop(drawing);
-            if result.sheet.found > 0 || result.error.is_some() {
+            let busy = result.sheet.found > 0;
+            if busy || result.error.is_some() {
                 desk.remember(&result.sheet);
                 let reported = sheet::report(&result, self.json, console);
                 console.flush()?;
@@ -108,7 +113,10 @@ impl Watch {
             wait = next_wait(wait, every, &desk.mill.config, &result);
             if !desk.is_stopped() {
                 // Woken, or the time is over: either way the folder is looked at.
-                let _ = woken.recv_timeout(wait);
+                let told = woken.recv_timeout(wait).is_ok();
+                if told && busy && !desk.is_stopped() {
+                    std::thread::sleep(BREATH);
+                }
             }
         }
         Ok(Exit::Good)
