@@ -14,7 +14,7 @@ use crate::spool::{Depot, Draft, Placed, Shelf};
 /// At most so many letters in a group: the first one does not wait for an endless row of others.
 const GROUP: usize = 256;
 
-/// Groups in work at a time: one is written while another waits for the disk. Measured with 32 clients: see benches/smtp.sh.
+/// Groups in work at a time: one is written while another waits for the disk.
 const THREADS: usize = 2;
 
 /// One file that a letter becomes: all recipients in one place.
