@@ -319,7 +319,6 @@ fn item(number: u8, wish: &Wish, blobs: &mut Vec<Blob>) -> Item {
         original: wish.original.then(|| attachment(0, number)),
         updates: Vec::new(),
         series: None,
-        extracted: Vec::new(),
         authentication: None,
     }
 }

@@ -5,7 +5,7 @@ use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::common::*;
 
@@ -87,7 +87,15 @@ impl Client {
 
     #[track_caller]
     pub fn unix(path: &Path) -> Self {
-        let stream = UnixStream::connect(path).unwrap();
+        // The service opens its sockets one after the other, and the first is what its start is known by.
+        let start = Instant::now();
+        let stream = loop {
+            match UnixStream::connect(path) {
+                Ok(stream) => break stream,
+                Err(error) => assert!(start.elapsed() < SOON, "{}: {error}", path.display()),
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        };
         stream.set_read_timeout(Some(SOON)).unwrap();
         let mut client = Self::over(Box::new(stream));
         client.expect("220");
