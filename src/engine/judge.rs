@@ -7,7 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustix::time::{ClockId, clock_gettime};
+use cpu_time::ThreadTime;
 
 use crate::config::{self, NoEnvelope};
 use crate::directory::Directory;
@@ -264,7 +264,7 @@ fn over_limit(found: Option<&Envelope>, mail: &Mail<'_>, limits: &config::Limits
 
 /// How long this thread has worked. Not the clock on the wall: a machine that is busy or was paused is no mail's fault.
 fn worked() -> Duration {
-    Duration::try_from(clock_gettime(ClockId::ThreadCPUTime)).unwrap_or_default()
+    ThreadTime::try_now().map(|time| time.as_duration()).unwrap_or_default()
 }
 
 /// Where To and Cc stand in for the envelope, an address that was not read is a recipient that would get nothing, without a word.

@@ -73,10 +73,15 @@ fn may_hide(part: &Part<'_>) -> bool {
         || extract::is_smime(Some(kind), name)
 }
 
-/// Both kinds of block start with this word, which quoted-printable leaves as it is. Looked for before the text is decoded a second
-/// time, in its own bytes: that was an eighth of what a small mail costs.
+/// What both kinds of block start with is left as it is by quoted-printable: looked for before the text is decoded a second time, in
+/// its own bytes. That was an eighth of what a small mail costs, and the bare word is in much prose.
 fn text_may_hide(body: &Part<'_>) -> bool {
-    body.encoding == TransferEncoding::Base64 || memchr::memmem::find(body.raw, b"begin").is_some()
+    let is_start = |at: usize| {
+        let before = at.checked_sub(1).and_then(|at| body.raw.get(at));
+        let after = body.raw.get(at + b"begin".len()..).unwrap_or_default();
+        before == Some(&b'y') || matches!(after, [b' ', b'0'..=b'7', ..] | [b'-', b'b', ..])
+    };
+    body.encoding == TransferEncoding::Base64 || memchr::memmem::find_iter(body.raw, b"begin").any(is_start)
 }
 
 /// By its type; by its name where the type says nothing.
