@@ -43,6 +43,7 @@ test: setup
 lint: setup
 	cargo fmt --check
 	$(CARGO) clippy --release --all-targets -- -D warnings
+	$(CARGO) clippy --release --test torture -- -D warnings
 
 doc: setup
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --release --no-deps

@@ -2,11 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::net::TcpStream;
-use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use crate::load::Load;
-use crate::mill::{Dice, Server, kill};
+use crate::mill::{Dice, Running, Server, kill};
 use crate::{Extent, Tally, Told};
 
 /// So many kills are wanted in the long run, whatever the clock says.
@@ -52,13 +51,12 @@ pub fn smtp_killed_under_load(extent: Extent) -> Told {
     Ok(Tally { runs: kills, mails: accepted.len() as u64, lost, doubled })
 }
 
-fn serve(server: &Server) -> std::process::Child {
-    let mut command = server.command(&["-q", "serve", "--every", "1h"]);
-    let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+fn serve(server: &Server) -> Running {
+    let running = server.start(&["-q", "serve", "--every", "1h"]);
     let patience = Instant::now();
     while TcpStream::connect(ADDRESS).is_err() {
         assert!(patience.elapsed() < Duration::from_mins(1), "nobody listens");
         std::thread::sleep(Duration::from_millis(2));
     }
-    child
+    running
 }

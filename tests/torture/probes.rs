@@ -79,7 +79,7 @@ pub fn probe_2_delete_right_removed(_: Extent) -> Told {
     let put = |post: &mut Post, dice: &mut Dice| {
         for _ in 0..50 {
             let name = post.drop_letter(dice, &server.drop, &["news"], 500);
-            let long_ago = std::time::SystemTime::now() - Duration::from_secs(60);
+            let long_ago = std::time::SystemTime::now() - Duration::from_mins(1);
             let file = fs::File::options().write(true).open(server.drop.join(&name)).unwrap();
             file.set_permissions(fs::Permissions::from_mode(0o644)).unwrap();
             file.set_modified(long_ago).unwrap();
