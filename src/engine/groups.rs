@@ -24,7 +24,7 @@ use crate::model::plan::{Blob, Decided, Failure, Plan};
 use crate::pipeline::commit::GroupBuilder;
 use crate::pipeline::settle::settlement;
 use crate::spool::{Keep, SpoolError};
-use crate::store::{Counter, Receipt, Staged, StoreError, Write};
+use crate::store::{Counter, ListStore, Receipt, Staged, StoreError, Write};
 
 /// One writes the bulk of its group ahead while the other commits.
 pub(super) const COMMITTERS: usize = 2;
@@ -65,11 +65,33 @@ impl Turns {
 /// What is being written ahead in this batch.
 #[derive(Default)]
 pub(super) struct Bulk {
-    /// Ids that are ours, and not given out yet.
-    next: u64,
-    end: u64,
+    ids: Ids,
     /// Contents on their way: another group leaves them to the one that has them.
     under_way: HashSet<BlobHash>,
+}
+
+/// Ids of blobs that are ours, and not given out yet.
+#[derive(Default)]
+pub(super) struct Ids {
+    next: u64,
+    end: u64,
+}
+
+impl Ids {
+    /// The first of so many ids in a row that no blob has or will have.
+    pub(super) fn take(&mut self, count: u64, store: &dyn ListStore, writer: &Mutex<()>) -> Result<u64, StoreError> {
+        if self.end - self.next < count {
+            let _writer = lock(writer);
+            let next = store.counter(Counter::Blob)?;
+            let end = next + count.max(IDS);
+            store.commit(vec![Write::Counter(Counter::Blob, end)].into())?;
+            // Not before: were the commit to fail, the other committer would use ids that the store gives out again.
+            *self = Self { next, end };
+        }
+        let first = self.next;
+        self.next += count;
+        Ok(first)
+    }
 }
 
 /// The bulk of one group, written ahead.
@@ -234,7 +256,7 @@ impl Batch<'_> {
         if new.is_empty() || weight(&mut new.values().copied()) < from {
             return Ok((Vec::new(), None));
         }
-        let first = self.take_ids(&mut bulk, new.len() as u64)?;
+        let first = bulk.ids.take(new.len() as u64, &*self.mill.store, &self.mill.writer)?;
         bulk.under_way.extend(new.keys());
         drop(bulk);
         let numbered: Vec<_> = (first..).zip(new.values().map(|blob| Arc::clone(&blob.bytes))).collect();
@@ -248,19 +270,6 @@ impl Batch<'_> {
                 Err(error.into())
             }
         }
-    }
-
-    /// The first of so many ids in a row that no blob has or will have.
-    fn take_ids(&self, bulk: &mut Bulk, count: u64) -> Result<u64, StoreError> {
-        if bulk.end - bulk.next < count {
-            let _writer = lock(&self.mill.writer);
-            bulk.next = self.mill.store.counter(Counter::Blob)?;
-            bulk.end = bulk.next + count.max(IDS);
-            self.mill.store.commit(vec![Write::Counter(Counter::Blob, bulk.end)].into())?;
-        }
-        let first = bulk.next;
-        bulk.next += count;
-        Ok(first)
     }
 
     fn check_ours(&self) -> Result<(), SpoolError> {
@@ -308,5 +317,33 @@ impl Batch<'_> {
             Settling::left(parcel, End::Deferred, plan.problems().collect())
         });
         self.hand_on(left.collect(), decided);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::Ids;
+    use crate::engine::tests::{Server, folder};
+    use crate::spool::{At, Fault};
+    use crate::store::{Counter, ListStore};
+
+    #[test]
+    fn ids_whose_taking_failed_are_not_given_out() {
+        let folder = folder();
+        let server = Server::new(folder.path(), "a");
+        let (store, writer) = (&*server.store, Mutex::new(()));
+        for step in ["counter", "commit", "commit done"] {
+            let mut ids = Ids::default();
+            server.faults.arm(At::Step(step, 0), Fault::Error(rustix::io::Errno::IO));
+            assert!(ids.take(2, store, &writer).is_err(), "{step}");
+            server.faults.disarm();
+            let first = ids.take(2, store, &writer).unwrap();
+            assert!(
+                first + 2 <= store.counter(Counter::Blob).unwrap(),
+                "{step}: the store would give {first} out again"
+            );
+        }
     }
 }

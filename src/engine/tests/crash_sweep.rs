@@ -169,7 +169,8 @@ fn a_batch_that_writes_its_attachments_ahead_fails_or_dies_at_any_call_and_has_e
     };
     // A death between the taking in and the commit leaves bytes that nothing names: that is room, no mail, and can be had back.
     let account = |server: &Server| {
-        assert!(server.mill().verify(true).unwrap().sound);
+        let report = server.mill().verify(true).unwrap();
+        assert!(report.sound, "{report:?}");
         account(server)
     };
     sweep("a batch with bulk, likewise", ahead, story, account);
