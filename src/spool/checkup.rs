@@ -170,3 +170,88 @@ fn renames(probe: &Path, moved: &Path) -> Vec<Check> {
     });
     checks
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+    use std::time::{Duration, SystemTime};
+
+    use super::*;
+
+    fn found(checks: &[Check]) -> Vec<(&'static str, State)> {
+        checks.iter().map(|check| (check.check, check.state)).collect()
+    }
+
+    #[test]
+    fn a_good_folder_is_said_to_be_good_and_left_as_it_was() {
+        super::super::ignore_lease_signals();
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("mail.eml"), "x").unwrap();
+        let checks = check_up(folder.path());
+        let names = ["list", "write", "file-system", "lease", "clock", "rename", "delete"];
+        for name in names {
+            assert!(found(&checks).contains(&(name, State::Good)), "{name}: {checks:?}");
+        }
+        assert!(checks.iter().all(|check| check.state != State::Bad));
+        let left: Vec<_> = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(left.len(), 2, "{left:?}");
+        assert_eq!(fs::read_dir(folder.path().join(OWN)).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_folder_that_is_missing_or_cannot_be_written_is_bad() {
+        let folder = tempfile::tempdir().unwrap();
+        let checks = check_up(&folder.path().join("nowhere"));
+        assert_eq!(found(&checks), [("list", State::Bad)]);
+        assert!(checks[0].text.contains("incoming.drop_folder"), "{}", checks[0].text);
+        fs::write(folder.path().join(OWN), "not a folder").unwrap();
+        assert_eq!(found(&check_up(folder.path())), [("list", State::Good), ("write", State::Bad)]);
+    }
+
+    #[test]
+    fn our_folder_elsewhere_is_bad() {
+        let folder = tempfile::tempdir().unwrap();
+        // Another file system wherever this runs.
+        symlink("/proc/self", folder.path().join(OWN)).unwrap();
+        assert_eq!(one_file_system(folder.path(), &folder.path().join(OWN)).state, State::Bad);
+        assert_eq!(one_file_system(folder.path(), folder.path()).state, State::Good);
+        assert_eq!(one_file_system(folder.path(), &folder.path().join("nowhere")).state, State::Bad);
+    }
+
+    #[test]
+    fn a_clock_that_is_wrong_is_told_by_how_much() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = File::create(folder.path().join("probe")).unwrap();
+        assert_eq!(clock(&file).state, State::Good);
+        file.set_modified(SystemTime::now() + Duration::from_hours(1)).unwrap();
+        let told = clock(&file);
+        assert!(told.state == State::Warning && told.text.contains("36") && told.text.contains("ahead"), "{told:?}");
+    }
+
+    #[test]
+    fn files_that_cannot_be_moved_or_removed_are_bad() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        fs::write(at("probe"), "").unwrap();
+        assert_eq!(found(&renames(&at("probe"), &at("nowhere/moved"))), [("rename", State::Bad)]);
+        assert_eq!(found(&renames(&at("probe"), &at("moved"))), [("rename", State::Good), ("delete", State::Good)]);
+        // Over another it is moved only where the file system cannot refuse that.
+        fs::write(at("probe"), "").unwrap();
+        fs::write(at("moved"), "").unwrap();
+        assert_eq!(renames(&at("probe"), &at("moved"))[0].state, State::Good);
+        fs::create_dir(at("folder")).unwrap();
+        assert_eq!(found(&renames(&at("folder"), &at("else"))), [("rename", State::Good), ("delete", State::Bad)]);
+    }
+
+    #[test]
+    fn files_of_others_are_found_where_there_are_any() {
+        let folder = tempfile::tempdir().unwrap();
+        let probe = folder.path().join("probe");
+        fs::write(&probe, "").unwrap();
+        assert_eq!(somebody_elses_file(&probe), None);
+        // Only root can give a file away.
+        if rustix::process::geteuid().is_root() && chown(&probe, Some(65534), None).is_ok() {
+            assert_eq!(somebody_elses_file(&probe), Some(probe));
+        }
+    }
+}

@@ -160,6 +160,11 @@ impl Claim {
         self.opened.as_ref().map_or(0, |opened| opened.seen.size)
     }
 
+    /// When it was written, in seconds since 1970 UTC: a claim keeps the time of the file that was dropped. Known once it is open.
+    pub fn modified(&self) -> Option<i64> {
+        self.opened.as_ref().map(|opened| opened.seen.modified.0)
+    }
+
     /// Opens the claim if need be, and makes sure that what we hold open is what we renamed.
     pub fn open(&mut self, spool: &Spool) -> Result<u64, ReadError> {
         spool.point("look at claim").map_err(|errno| ReadError::Io(errno.into()))?;

@@ -41,6 +41,9 @@ mod bounced;
 
 mod checkup;
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::fs;

@@ -77,7 +77,6 @@ impl Spool {
         Ok(())
     }
 
-    /// On an error the claim has not moved.
     /// Removes what was kept under `done/DATE/` of days before this one (`YYYY-MM-DD`). Other names there are not ours.
     pub fn purge_done(&self, before: &str) -> io::Result<()> {
         for entry in fs::read_dir(self.folder("done"))? {
@@ -94,6 +93,7 @@ impl Spool {
         Ok(())
     }
 
+    /// On an error the claim has not moved.
     fn set_aside(&self, claim: &Claim, end: End, note: &Note) -> io::Result<()> {
         let folder = self.folder(if end == End::Damaged { "damaged" } else { "refused" });
         self.sync_bytes(claim)?;
