@@ -7,7 +7,7 @@ cd "$(dirname "$0")/.."
 time=${1:?usage: fuzz/run.sh TIME [target...]}
 shift
 targets=("$@")
-[ ${#targets[@]} -gt 0 ] || targets=(mime envelope tnef ical names store sanitise import smtp)
+[ ${#targets[@]} -gt 0 ] || targets=(mime dkim envelope tnef ical names store sanitise import smtp)
 
 shim=$(mktemp -d)
 trap 'rm -rf "$shim"' EXIT
@@ -34,7 +34,7 @@ borrow() {
     mkdir -p "$2"
     [ -d ../shared/corpus ] || return 0
     case $1 in
-        mime | envelope | names | import) names=(-name '*.eml' -o -name '*.mbox') ;;
+        mime | dkim | envelope | names | import) names=(-name '*.eml' -o -name '*.mbox') ;;
         tnef) names=(-name '*.tnef' -o -iname 'winmail*.dat' -o -name '*.p7m') ;;
         ical) names=(-name '*.ics') ;;
         sanitise) names=(-name '*.html' -o -name '*.htm') ;;

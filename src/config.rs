@@ -4,6 +4,7 @@
 mod smtp;
 
 use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -63,6 +64,11 @@ pub struct Incoming {
     pub no_envelope: NoEnvelope,
     /// Servers whose Authentication-Results (RFC 8601) are believed.
     pub trusted_authserv: Vec<String>,
+    /// Signatures (RFC 6376) of mail that no trusted server speaks of are checked here.
+    pub check_dkim: bool,
+    /// Whom `check_dkim` asks. Empty: those of the system.
+    #[serde(deserialize_with = "name_servers")]
+    pub name_servers: Vec<SocketAddr>,
     pub keep: Keep,
     #[serde(deserialize_with = "duration")]
     pub keep_for: Duration,
@@ -207,6 +213,8 @@ impl Default for Incoming {
             address_prefix: String::new(),
             no_envelope: NoEnvelope::default(),
             trusted_authserv: Vec::new(),
+            check_dkim: false,
+            name_servers: Vec::new(),
             keep: Keep::default(),
             keep_for: Duration::from_hours(720),
             alert_silence: Duration::ZERO,
@@ -283,6 +291,20 @@ fn size<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<u64, D::Err
 
 fn duration<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
     written(deserializer, units::parse_duration)
+}
+
+fn name_servers<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<SocketAddr>, D::Error> {
+    const DNS: u16 = 53;
+    let written = Vec::<String>::deserialize(deserializer)?;
+    let read = |text: String| {
+        let alone = text.parse::<IpAddr>().map(|ip| SocketAddr::new(ip, DNS));
+        alone.or_else(|_| text.parse()).map_err(|_| {
+            serde::de::Error::custom(format!(
+                "name server `{text}` must be an IP address, or one with a port: \"192.0.2.1\", \"192.0.2.1:53\", \"[2001:db8::1]:53\""
+            ))
+        })
+    };
+    written.into_iter().map(read).collect()
 }
 
 /// A value written as a number or as text with a unit.
@@ -471,6 +493,8 @@ drop_folder = "drop"
 # address_prefix = ""            # put before every new list address
 # no_envelope = "refuse"         # a file without x-receiver lines: refuse | headers (use To, Cc and From)
 # trusted_authserv = []          # servers in front of this one whose Authentication-Results are believed, the topmost field only
+# check_dkim = false             # check DKIM signatures of mail that no trusted server speaks of
+# name_servers = []              # whom check_dkim asks, as "IP" or "IP:PORT"; empty: those of /etc/resolv.conf
 # keep = "remove"                # what becomes of a settled file: remove | done (kept under done/DATE/ for keep_for)
 # keep_for = "30d"
 # alert_silence = "0"            # doctor warns when no mail came for so long; 0: never

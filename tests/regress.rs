@@ -9,6 +9,9 @@ mod envelope;
 #[path = "../fuzz/src/mime.rs"]
 mod mime;
 
+#[path = "../fuzz/src/dkim.rs"]
+mod dkim;
+
 #[path = "../fuzz/src/names.rs"]
 mod names;
 
@@ -59,6 +62,11 @@ fn replay(folders: &[&str], at_least: usize, check: fn(&[u8])) {
 #[test]
 fn mail_goes_its_whole_way() {
     replay(&["seeds/mime", "seeds/envelope", "regress"], 60, mime::check);
+}
+
+#[test]
+fn signatures_pass_with_their_keys_alone() {
+    replay(&["seeds/dkim", "seeds/mime", "regress"], 60, dkim::check);
 }
 
 #[test]

@@ -5,6 +5,8 @@ pub mod envelope;
 
 pub mod mime;
 
+pub mod dkim;
+
 pub mod names;
 
 pub mod import;

@@ -15,6 +15,7 @@ use rustix::fs::FlockOperation;
 use super::Request;
 use super::console::Console;
 use super::exit::{Exit, Failure};
+use super::keys::NameServers;
 use crate::config::Config;
 use crate::engine::Mill;
 use crate::model::outcome::Sheet;
@@ -106,6 +107,10 @@ impl Desk {
         let mut mill = Mill::new(config, store)?;
         // By this name also when the file was replaced since we started.
         mill.judge_alone_with(PathBuf::from("/proc/self/exe"));
+        if mill.config.incoming.check_dkim {
+            let resolver = NameServers::new(&mill.config.incoming.name_servers);
+            mill.look_up_keys_with(Box::new(resolver));
+        }
         let desk = Arc::new(Self {
             mill,
             command,

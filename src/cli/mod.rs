@@ -9,6 +9,8 @@ mod exit;
 
 mod desk;
 
+mod keys;
+
 mod talk;
 
 mod sheet;

@@ -117,7 +117,7 @@ pub(super) struct Batch<'b> {
 }
 
 /// Hooks are other people's programs: so many of them run side by side, and no worker waits for one.
-const HOOK_THREADS: usize = 4;
+pub(super) const HOOK_THREADS: usize = 4;
 
 impl Mill {
     /// Runs one batch to its end. Never panics and never returns without a sheet.
@@ -197,9 +197,9 @@ impl Batch<'_> {
                 let to_settle = to_settle.clone();
                 threads.spawn(move || to_settle.iter().for_each(|settlings| self.settle(settlings)));
             }
-            for _ in 0..HOOK_THREADS {
+            for number in 0..HOOK_THREADS {
                 let (to_ask, judged) = (to_ask.clone(), judged.clone());
-                threads.spawn(move || to_ask.iter().for_each(|waiting| self.ask(waiting, &judged)));
+                threads.spawn(move || to_ask.iter().for_each(|waiting| self.ask(waiting, number, &judged)));
             }
             let (groups, to_write) = crossbeam_channel::bounded(0);
             let (written, done) = crossbeam_channel::unbounded();
@@ -293,8 +293,51 @@ impl Batch<'_> {
         !self.is_import() && Mill::has_before(plan, &self.mill.directory.get())
     }
 
+    /// Whether a mail has to wait for somebody else: for a hook, or for the key of a signature.
+    pub(super) fn has_to_wait(&self, judged: &Judged) -> bool {
+        matches!(judged.verdict, Verdict::Keys(_)) || self.has_before(judged)
+    }
+
+    /// Sends a mail that has to wait on its way to the hook threads, past the name servers if need be.
+    pub(super) fn wait(&self, waiting: Judged, asked: &Sender<Judged>) {
+        // Receivers live until every sender is gone.
+        let asked = asked.clone();
+        match (&waiting.verdict, &self.mill.keys) {
+            (Verdict::Keys(names), Some(keys)) => {
+                let names = names.clone();
+                keys.look_up(&names, move || drop(asked.send(waiting)));
+            }
+            _ => drop(asked.send(waiting)),
+        }
+    }
+
+    /// Judges a mail again whose keys have been looked up.
+    fn judge_again(&self, mut parcel: Parcel, thread: usize) -> Judged {
+        if let Some(claim) = &mut parcel.claim {
+            // It is read from its start.
+            claim.close();
+        }
+        let slot = self.mill.pool.current_num_threads() + thread;
+        if let Some(slots) = &self.slots {
+            slots.note(slot, std::iter::once((parcel.id, parcel.alone)));
+        }
+        let judged = self.judge(parcel);
+        if let Some(slots) = &self.slots {
+            slots.clear(slot);
+        }
+        judged
+    }
+
     /// Runs on the hook threads.
-    fn ask(&self, mut waiting: Judged, judged: &Sender<Vec<Judged>>) {
+    fn ask(&self, mut waiting: Judged, thread: usize, judged: &Sender<Vec<Judged>>) {
+        if matches!(waiting.verdict, Verdict::Keys(_)) {
+            waiting = self.judge_again(waiting.parcel, thread);
+            if !self.has_before(&waiting) {
+                let _ = judged.send(vec![waiting]);
+                self.judging.fetch_sub(1, Ordering::Release);
+                return;
+            }
+        }
         if let Verdict::Plan(plan) = &mut waiting.verdict {
             self.mill.ask_before(plan, &self.mill.directory.get());
         }

@@ -31,6 +31,21 @@ pub struct Route {
     pub text: String,
 }
 
+impl Route {
+    fn of_problem(problem: &Problem) -> Self {
+        Self {
+            file: problem.file.clone(),
+            outcome: problem.outcome.clone(),
+            recipients: problem.recipient.iter().cloned().collect(),
+            list: None,
+            item: None,
+            paths: Vec::new(),
+            reason: Some(problem.reason.clone()),
+            text: problem.text.clone(),
+        }
+    }
+}
+
 /// A file to look at: in the drop folder, or waiting among the claims.
 enum Look {
     Drop(Entry),
@@ -104,6 +119,11 @@ impl Mill {
                     sheet.count(End::Incomplete);
                     show(not_now(file, text));
                 }
+                Verdict::Later(plan) => later(&plan, sheet, show),
+                Verdict::Keys(names) => {
+                    let text = format!("{} could not be looked up", names.join(", "));
+                    later(&Plan::failed(NOBODY, file, 0, Reason::KeyUnavailable, text), sheet, show);
+                }
             }
         }
         for decided in builder.take_decided() {
@@ -119,6 +139,17 @@ impl Mill {
         }
         progress.ended.store(sheet.found, Ordering::Relaxed);
         Ok(())
+    }
+
+    /// Nothing else is in work that could be kept waiting.
+    fn wait_for_keys(&self, names: &[String]) {
+        let Some(keys) = &self.keys else { return };
+        let (told, answered) = crossbeam_channel::bounded(1);
+        keys.look_up(names, move || {
+            let _ = told.send(());
+        });
+        // An end without an answer is one, too.
+        let _ = answered.recv();
     }
 
     fn judge_look(&self, folder: &DropFolder, look: &Look, number: u64, directory: &Directory) -> (String, Verdict) {
@@ -138,7 +169,16 @@ impl Mill {
         let failed =
             |reason: Reason, text: String| Verdict::Plan(Box::new(Plan::failed(id, name.clone(), 0, reason, text)));
         let verdict = match bytes {
-            Ok(bytes) => self.judge(&bytes, id, name.clone(), &Policy::Envelope, directory),
+            Ok(bytes) => {
+                let judge = || self.judge(&bytes, id, name.clone(), &Policy::Envelope, directory);
+                match judge() {
+                    Verdict::Keys(names) => {
+                        self.wait_for_keys(&names);
+                        judge()
+                    }
+                    verdict => verdict,
+                }
+            }
             Err(ReadError::NotRegular(what)) => failed(Reason::NotARegularFile, format!("it is {what}")),
             Err(ReadError::TooLarge { size }) => {
                 failed(Reason::TooLarge, format!("{size} bytes; limits.mail_bytes allows {}", limits.mail_bytes))
@@ -148,6 +188,17 @@ impl Mill {
             Err(error) => failed(Reason::ReadError, format!("cannot be read: {error}")),
         };
         (name, verdict)
+    }
+}
+
+/// Nobody's claim.
+const NOBODY: ClaimId = ClaimId { batch: 0, number: 0 };
+
+fn later(plan: &Plan, sheet: &mut Sheet, show: &mut dyn FnMut(Route)) {
+    sheet.count(End::Deferred);
+    for problem in plan.problems() {
+        show(Route::of_problem(&problem));
+        sheet.add_problem(problem);
     }
 }
 
@@ -172,15 +223,5 @@ fn routes(decided: &Decided, problems: &[Problem], directory: &Directory) -> Vec
             text: text.to_owned(),
         }
     });
-    let failed = problems.iter().map(|problem| Route {
-        file: problem.file.clone(),
-        outcome: problem.outcome.clone(),
-        recipients: problem.recipient.iter().cloned().collect(),
-        list: None,
-        item: None,
-        paths: Vec::new(),
-        reason: Some(problem.reason.clone()),
-        text: problem.text.clone(),
-    });
-    landed.chain(failed).collect()
+    landed.chain(problems.iter().map(Route::of_problem)).collect()
 }

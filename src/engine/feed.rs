@@ -218,12 +218,11 @@ impl Feeder<'_, '_> {
                 slots.note(worker, chunk.iter().map(|parcel| (parcel.id, parcel.alone)));
             }
             let all = chunk.into_iter().map(|parcel| batch.judge(parcel));
-            let (to_ask, done): (Vec<_>, Vec<_>) = all.partition(|judged| batch.has_before(judged));
+            let (to_ask, done): (Vec<_>, Vec<_>) = all.partition(|judged| batch.has_to_wait(judged));
             if let Some(slots) = &batch.slots {
                 slots.clear(worker);
             }
-            // Receivers live until every sender is gone.
-            to_ask.into_iter().for_each(|judged| drop(asked.send(judged)));
+            to_ask.into_iter().for_each(|judged| batch.wait(judged, &asked));
             let count = done.len() as u64;
             let _ = judged.send(done);
             batch.judging.fetch_sub(count, Ordering::Release);

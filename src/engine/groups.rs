@@ -156,6 +156,9 @@ impl Batch<'_> {
                     group.plans.push((parcel, *plan));
                 }
                 Verdict::NotNow(_) => left.push(Settling::left(parcel, End::Incomplete, Vec::new())),
+                Verdict::Later(plan) => left.push(Settling::left(parcel, End::Deferred, plan.problems().collect())),
+                // It was looked up, and forgotten again before it was used.
+                Verdict::Keys(_) => left.push(Settling::left(parcel, End::Deferred, Vec::new())),
                 Verdict::Broken(error) => {
                     self.halt(error.into());
                     left.push(Settling::left(parcel, End::Deferred, Vec::new()));

@@ -14,14 +14,14 @@ use crate::directory::Directory;
 use crate::engine::Mill;
 use crate::extract::Limits;
 use crate::model::list::List;
-use crate::model::mail::{ClaimId, Envelope, Mail, MailId, Part};
+use crate::model::mail::{AuthResult, Authentication, ClaimId, Envelope, Mail, MailId, Part};
 use crate::model::outcome::Reason;
 use crate::model::plan::{Delivery, Failure, Plan, Routed};
 use crate::model::units;
 use crate::pipeline::parse::Parser;
 use crate::pipeline::plan::{Decode, Facts};
 use crate::pipeline::read::{self, Read};
-use crate::pipeline::{envelope, parse, plan, route, unpack};
+use crate::pipeline::{dkim, envelope, parse, plan, route, unpack};
 use crate::spool::{Claim, Spool};
 use crate::store::StoreError;
 
@@ -46,8 +46,19 @@ pub enum Verdict {
     Plan(Box<Plan>),
     /// Somebody writes to it, or the system is short of something: the next batch tries again.
     NotNow(String),
+    /// A list wants to know something that cannot be found out now: the next batch tries again. The plan says what, and to whom it
+    /// matters.
+    Later(Box<Plan>),
+    /// These names must be looked up, and the mail judged again.
+    Keys(Vec<String>),
     /// The store could not be asked.
     Broken(StoreError),
+}
+
+impl From<Plan> for Verdict {
+    fn from(plan: Plan) -> Self {
+        Self::Plan(Box::new(plan))
+    }
 }
 
 /// How a mail is routed.
@@ -55,8 +66,23 @@ pub enum Verdict {
 pub enum Policy {
     /// By its envelope, under the rules of each list.
     Envelope,
+    /// The same, and what could not be found out until now never will be.
+    AtLast,
     /// Into this list: the administrator's own act.
     Import(Arc<List>),
+}
+
+impl Policy {
+    const fn is_by_envelope(&self) -> bool {
+        matches!(self, Self::Envelope | Self::AtLast)
+    }
+}
+
+/// A mail does not wait for a key longer than a mail server would try to deliver it (RFC 5321 section 4.5.4.1: at least 4 to 5 days).
+fn is_late(claim: &Claim) -> bool {
+    const PATIENCE: i64 = 4 * 24 * 60 * 60;
+    let now = jiff::Timestamp::now().as_second();
+    claim.modified().is_some_and(|modified| now.saturating_sub(modified) >= PATIENCE)
 }
 
 impl Mill {
@@ -65,7 +91,10 @@ impl Mill {
         let limits = &self.config.limits;
         let (id, source) = (claim.id(), claim.name());
         let verdict = match read::read(claim, spool, limits.map_from, limits.mail_bytes) {
-            Read::Mail(bytes) => self.judge(&bytes, id, source, &Policy::Envelope, directory),
+            Read::Mail(bytes) => match self.judge(&bytes, id, source.clone(), &Policy::Envelope, directory) {
+                Verdict::Later(_) if is_late(claim) => self.judge(&bytes, id, source, &Policy::AtLast, directory),
+                verdict => verdict,
+            },
             Read::NotNow { text } => return Verdict::NotNow(text),
             Read::Failed { reason, text } => {
                 Verdict::Plan(Box::new(Plan::failed(id, source, claim.size(), reason, text)))
@@ -106,7 +135,7 @@ impl Mill {
         let size = bytes.len() as u64;
         let judged = catch_unwind(AssertUnwindSafe(|| self.judge_mail(bytes, id, source.clone(), policy, directory)));
         match judged {
-            Ok(Ok(plan)) => Verdict::Plan(Box::new(plan)),
+            Ok(Ok(verdict)) => verdict,
             Ok(Err(error)) => Verdict::Broken(error),
             Err(_) => {
                 let text = "mailmill failed on this mail (a bug: please report it with the file)".to_owned();
@@ -124,7 +153,7 @@ impl Mill {
         source: String,
         policy: &Policy,
         directory: &Directory,
-    ) -> Result<Plan, StoreError> {
+    ) -> Result<Verdict, StoreError> {
         let mail_id = MailId::of(bytes);
         let size = bytes.len() as u64;
         let limits = &self.config.limits;
@@ -140,14 +169,35 @@ impl Mill {
         };
         let mut mail = match self.parser.parse(original) {
             Ok(mail) => mail,
-            Err(reason) => return Ok(failed(reason, reason.text().to_owned(), found)),
+            Err(reason) => return Ok(failed(reason, reason.text().to_owned(), found).into()),
         };
-        let is_by_header = found.is_none() && matches!(policy, Policy::Envelope) && self.is_routed_by_header();
+        let is_by_header = found.is_none() && policy.is_by_envelope() && self.is_routed_by_header();
         let unread = is_by_header.then(|| unread_recipients(&mail)).flatten();
         if let Some(text) = unread.or_else(|| over_limit(found.as_ref(), &mail, limits)) {
-            return Ok(Plan { message_id: mail.message_id, ..failed(Reason::Limit, text, found) });
+            return Ok(Plan { message_id: mail.message_id, ..failed(Reason::Limit, text, found) }.into());
+        }
+        let signatures = match self.check_signatures(original, &mail, policy) {
+            Some(dkim::Checked::Wants(names)) => return Ok(Verdict::Keys(names)),
+            Some(dkim::Checked::Results(results)) => results,
+            None => Vec::new(),
+        };
+        let is_unsure = signatures.iter().any(|signature| signature.result == "temperror");
+        if !signatures.is_empty() {
+            mail.authentication = Some(self.found_out(signatures, mail.author_domain.as_deref()));
         }
         let (envelope, routed) = self.route(found, &mail, size, policy, directory);
+        if is_unsure
+            && !matches!(policy, Policy::AtLast)
+            && routed.failures.iter().any(|failure| failure.reason == Reason::SenderForged)
+        {
+            let mut plan = failed(Reason::KeyUnavailable, Reason::KeyUnavailable.text().to_owned(), None);
+            plan.failures = unsure(routed.failures);
+            return Ok(Verdict::Later(Box::new(Plan {
+                message_id: mail.message_id,
+                sender: Some(envelope.sender),
+                ..plan
+            })));
+        }
         let received = jiff::Timestamp::now().as_second();
         let facts = Facts { claim: id, source, size, mail_id, sender: envelope.sender, received };
         let (known, fresh) = self.split_known(mail_id, routed)?;
@@ -163,14 +213,27 @@ impl Mill {
         let mut plan = plan::plan_within(facts, &mail, fresh, DECODE, &mut |bytes| meter.pay(bytes));
         if let Some(text) = meter.over(limits) {
             let sender = plan.sender;
-            return Ok(Plan { message_id: mail.message_id, sender, ..failed(Reason::Limit, text, None) });
+            return Ok(Plan { message_id: mail.message_id, sender, ..failed(Reason::Limit, text, None) }.into());
         }
         if matches!(policy, Policy::Import(_)) {
             // Hooks are for mail that comes in.
             plan.deliveries.iter_mut().for_each(|delivery| delivery.webhook = None);
         }
         plan.deliveries.extend(known);
-        Ok(plan)
+        Ok(plan.into())
+    }
+
+    /// What the signatures of a mail that comes in are worth, where that is ours to find out.
+    fn check_signatures(&self, original: &[u8], mail: &Mail<'_>, policy: &Policy) -> Option<dkim::Checked> {
+        let keys = self.keys.as_ref()?;
+        let is_asked = policy.is_by_envelope() && mail.authentication.is_none();
+        is_asked.then(|| dkim::check(original, &|name| keys.known(name)))
+    }
+
+    fn found_out(&self, dkim: Vec<AuthResult>, author: Option<&str>) -> Authentication {
+        let mut found = Authentication { authserv_id: self.config.server.clone(), dkim, ..Authentication::default() };
+        found.aligned = author.is_some_and(|author| found.speaks_for(author));
+        found
     }
 
     fn is_routed_by_header(&self) -> bool {
@@ -191,15 +254,15 @@ impl Mill {
         let envelope = match (found, policy) {
             (Some(envelope), _) => envelope,
             (None, Policy::Import(_)) => Envelope::default(),
-            (None, Policy::Envelope) if self.is_routed_by_header() => from_headers(mail),
-            (None, Policy::Envelope) => return refused(no_envelope(Reason::NoEnvelope.text())),
+            (None, _) if self.is_routed_by_header() => from_headers(mail),
+            (None, _) => return refused(no_envelope(Reason::NoEnvelope.text())),
         };
-        if envelope.recipients.is_empty() && matches!(policy, Policy::Envelope) {
+        if envelope.recipients.is_empty() && policy.is_by_envelope() {
             return refused(no_envelope("the file has no x-receiver lines, and its To and Cc fields name nobody"));
         }
         let routed = match policy {
             Policy::Import(list) => route::import(list, &envelope, mail, groups),
-            Policy::Envelope => route::route(&envelope, mail, size, directory, groups),
+            Policy::Envelope | Policy::AtLast => route::route(&envelope, mail, size, directory, groups),
         };
         (envelope, routed)
     }
@@ -241,6 +304,17 @@ impl Mill {
         }
         plan
     }
+}
+
+/// Nobody is refused as forged before the key was looked up. The others are told again when the mail is judged.
+fn unsure(failures: Vec<Failure>) -> Vec<Failure> {
+    let forged = failures.into_iter().filter(|failure| failure.reason == Reason::SenderForged);
+    let unsure = forged.map(|failure| Failure {
+        reason: Reason::KeyUnavailable,
+        text: format!("{}: the key of a signature cannot be looked up", failure.text),
+        ..failure
+    });
+    unsure.collect()
 }
 
 /// Allowed whatever the ratio: a small mail may hold a well packed document.

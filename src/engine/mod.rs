@@ -19,6 +19,8 @@ mod upkeep;
 
 mod hooks;
 
+mod keys;
+
 mod outbox;
 
 mod discussions;
@@ -44,12 +46,14 @@ use crate::model::plan::Plan;
 use crate::pipeline::parse::{Bounds, Parser};
 use crate::spool::{Spool, SpoolError, SpoolOptions};
 use crate::store::{ListStore, StoreError};
+use keys::Keys;
 use poison::Slots;
 
 pub use batch::{BatchResult, Work};
 pub use budget::Budget;
 pub use discussions::Discussions;
 pub use dry_run::Route;
+pub use keys::{Found, KeyResolver};
 pub use poison::judge_alone;
 pub use upkeep::{Departed, Reclaimed};
 
@@ -101,6 +105,8 @@ pub struct Mill {
     slots: Mutex<Option<Arc<Slots>>>,
     /// The program that judges a suspect alone.
     alone: Option<PathBuf>,
+    /// Where DKIM signatures are checked.
+    keys: Option<Arc<Keys>>,
     stop: AtomicBool,
 }
 
@@ -111,7 +117,9 @@ impl Mill {
             .thread_name(|number| format!("worker-{number}"))
             .build()
             .map_err(|error| EngineError::Threads(error.to_string()))?;
-        let parser = Parser::new(bounds(&config.limits)).trusting(&config.incoming.trusted_authserv);
+        let incoming = &config.incoming;
+        let parser = Parser::new(bounds(&config.limits)).trusting(&incoming.trusted_authserv);
+        let parser = parser.with_author(incoming.check_dkim);
         let mill = Self {
             config,
             store,
@@ -122,6 +130,7 @@ impl Mill {
             pool,
             slots: Mutex::default(),
             alone: None,
+            keys: None,
             stop: AtomicBool::new(false),
         };
         mill.lists().load()?;
@@ -137,6 +146,11 @@ impl Mill {
             accepted_domains: &self.config.incoming.accepted_domains,
             address_prefix: &self.config.incoming.address_prefix,
         }
+    }
+
+    /// Who looks up the keys of DKIM signatures, where `incoming.check_dkim` asks for it.
+    pub fn look_up_keys_with(&mut self, resolver: Box<dyn KeyResolver>) {
+        self.keys = self.config.incoming.check_dkim.then(|| Arc::new(Keys::new(resolver)));
     }
 
     /// The spool, opened when first needed.
@@ -183,7 +197,10 @@ impl Mill {
         let id = ClaimId { batch: 0, number: 1 };
         match self.judge(bytes, id, source.to_owned(), &judge::Policy::Envelope, &self.directory.get()) {
             judge::Verdict::Plan(plan) => Some(plan),
-            judge::Verdict::NotNow(_) | judge::Verdict::Broken(_) => None,
+            judge::Verdict::NotNow(_)
+            | judge::Verdict::Later(_)
+            | judge::Verdict::Keys(_)
+            | judge::Verdict::Broken(_) => None,
         }
     }
 

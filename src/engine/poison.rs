@@ -22,6 +22,7 @@ use std::time::Duration;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
+use super::batch::HOOK_THREADS;
 use super::feed::CHUNK;
 use super::judge::{Policy, Verdict};
 use super::{EngineError, Mill};
@@ -176,7 +177,6 @@ impl Mill {
         self.alone = Some(program);
     }
 
-    /// The slots of this process, made when first needed.
     /// Said at a clean end of the process, when no batch runs and none will: other threads may hold the store a moment longer.
     pub fn nothing_in_work(&self) {
         if let Some(slots) = &*self.slots.lock().unwrap_or_else(PoisonError::into_inner) {
@@ -184,10 +184,11 @@ impl Mill {
         }
     }
 
+    /// The slots of this process, made when first needed.
     pub(super) fn slots(&self) -> Option<Arc<Slots>> {
         let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
         if slots.is_none() {
-            match Slots::open(&self.config.store, self.pool.current_num_threads()) {
+            match Slots::open(&self.config.store, self.pool.current_num_threads() + HOOK_THREADS) {
                 Ok(opened) => *slots = Some(Arc::new(opened)),
                 Err(error) => {
                     tracing::debug!(%error, "what is judged cannot be noted: a mail that kills is not found out");

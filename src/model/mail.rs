@@ -128,9 +128,10 @@ pub struct Mailbox {
     pub address: String,
 }
 
-/// What a trusted server in front of us found out about the sender (RFC 8601), and what follows for the From field.
+/// What a trusted server in front of us, or we ourselves, found out about the sender (RFC 8601), and what follows for the From field.
 #[derive(Clone, Debug, Default, PartialEq, Eq, minicbor::Encode, minicbor::Decode, serde::Serialize)]
 pub struct Authentication {
+    /// Who found it out: the name of the server.
     #[n(0)]
     pub authserv_id: String,
     /// The domain is that of the envelope sender (RFC 7208).
@@ -253,8 +254,11 @@ pub struct Mail<'r> {
     pub ours: bool,
     /// Auto-Submitted other than `no` (RFC 3834).
     pub automatic: bool,
-    /// Only from a server that is trusted, and only the topmost field.
+    /// Only from a server that is trusted, and only the topmost field; or what we found out ourselves.
     pub authentication: Option<Authentication>,
+    /// The domain of From, read only where somebody wants to compare it, and only if one person alone wrote the mail: of several
+    /// nobody can say which of them a reader will be shown (RFC 7489 section 6.6.1).
+    pub author_domain: Option<String>,
     pub defects: Vec<String>,
 }
 

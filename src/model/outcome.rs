@@ -23,6 +23,7 @@ pub enum Reason {
     Limit,
     CrashedBefore,
     StoreFull,
+    KeyUnavailable,
 }
 
 struct Row {
@@ -33,7 +34,7 @@ struct Row {
 }
 
 /// The table. README prints it; the order is that of CONTRACT.
-const TABLE: [Row; 16] = [
+const TABLE: [Row; 17] = [
     row(Reason::UnknownAddress, "unknown-address", End::Refused, "no list has this address"),
     row(Reason::ListDisabled, "list-disabled", End::Refused, "the list does not receive mail (receive = false)"),
     row(Reason::SenderNotAllowed, "sender-not-allowed", End::Refused, "the list does not accept mail from this sender"),
@@ -55,6 +56,12 @@ const TABLE: [Row; 16] = [
     row(Reason::Limit, "limit", End::Damaged, "the mail exceeds a limit"),
     row(Reason::CrashedBefore, "crashed-before", End::Damaged, "the program failed on this mail"),
     row(Reason::StoreFull, "store-full", End::Deferred, "no room in the store; it is tried again"),
+    row(
+        Reason::KeyUnavailable,
+        "key-unavailable",
+        End::Deferred,
+        "the key of a signature cannot be looked up now; it is tried again",
+    ),
 ];
 
 const fn row(reason: Reason, code: &'static str, end: End, text: &'static str) -> Row {
@@ -67,7 +74,7 @@ impl Reason {
     }
 
     fn row(self) -> &'static Row {
-        static ROWS: [Row; 16] = TABLE;
+        static ROWS: [Row; 17] = TABLE;
         let [first, ..] = &ROWS;
         // Every variant has its row (tested), so the first one is never wrongly answered.
         ROWS.iter().find(|row| row.reason == self).unwrap_or(first)
@@ -219,7 +226,7 @@ mod tests {
 
     #[test]
     fn every_reason_has_one_row_and_reads_back_from_its_code() {
-        assert_eq!(TABLE.len(), 16);
+        assert_eq!(TABLE.len(), 17);
         for reason in Reason::all() {
             assert_eq!(TABLE.iter().filter(|row| row.reason == reason).count(), 1);
             assert_eq!(reason.row().reason, reason);

@@ -4,6 +4,8 @@ pub mod read;
 
 pub mod envelope;
 
+pub mod dkim;
+
 pub mod parse;
 
 pub mod unpack;

@@ -119,7 +119,7 @@ fn unverified(mail: &Mail<'_>, list: &str) -> String {
     let from = mail.from.as_ref().map_or("nobody", |from| &from.address);
     match &mail.authentication {
         None => format!(
-            "list {list} wants verified senders, and no trusted server (incoming.trusted_authserv) says anything of {from}"
+            "list {list} wants verified senders, and neither a trusted server (incoming.trusted_authserv) nor a signature (incoming.check_dkim) says anything of {from}"
         ),
         Some(found) => {
             format!("{} has not verified that the mail is from {from}, and list {list} wants it", found.authserv_id)

@@ -23,7 +23,7 @@ use tempfile::TempDir;
 const PATIENCE: Duration = Duration::from_mins(1);
 
 /// The closed set of CONTRACT section "Balance sheet".
-pub const REASONS: [&str; 16] = [
+pub const REASONS: [&str; 17] = [
     "unknown-address",
     "list-disabled",
     "sender-not-allowed",
@@ -40,6 +40,7 @@ pub const REASONS: [&str; 16] = [
     "limit",
     "crashed-before",
     "store-full",
+    "key-unavailable",
 ];
 
 const ENDS: [&str; 6] = ["delivered", "duplicates", "refused", "damaged", "deferred", "incomplete"];

@@ -4,6 +4,8 @@
 
 mod crash_sweep;
 
+mod keys;
+
 #[cfg(feature = "rocks")]
 mod power_loss;
 

@@ -57,6 +57,7 @@ pub struct Parser {
     structure: MessageParser,
     bounds: Bounds,
     trusted: Vec<String>,
+    wants_author: bool,
 }
 
 /// Fields that the parser would otherwise take apart for nothing: what we want of them we read ourselves.
@@ -104,13 +105,19 @@ impl Parser {
         // either.
         let parser = MessageParser::new().max_depth(bounds.depth).max_parts(bounds.parts).max_encoded_nesting(0);
         let parser = UNREAD.into_iter().fold(parser, |parser, name| parser.header(name, HeaderForm::Ignore));
-        Self { structure: parser.unknown_headers(HeaderForm::Ignore), bounds, trusted: Vec::new() }
+        Self { structure: parser.unknown_headers(HeaderForm::Ignore), bounds, trusted: Vec::new(), wants_author: false }
     }
 
     /// Believes these servers what they write into Authentication-Results. Without this, nobody.
     #[must_use]
     pub fn trusting(self, authserv_ids: &[String]) -> Self {
-        Self { trusted: authserv_ids.to_vec(), ..self }
+        Self { wants_author: self.wants_author || !authserv_ids.is_empty(), trusted: authserv_ids.to_vec(), ..self }
+    }
+
+    /// Reads also whose domain From names, for whoever checks signatures.
+    #[must_use]
+    pub fn with_author(self, wants_author: bool) -> Self {
+        Self { wants_author: self.wants_author || wants_author, ..self }
     }
 
     /// Parses a mail without its envelope.
@@ -196,6 +203,10 @@ struct Fields<'m> {
 }
 
 impl<'m> Fields<'m> {
+    fn all(&self, name: HeaderName<'static>) -> impl Iterator<Item = &'m [u8]> {
+        self.list.iter().filter(move |(found, _)| *found == name).map(|(_, field)| *field)
+    }
+
     fn of(root: MessagePart<'m>, bounds: Bounds) -> Self {
         let mut fields =
             Fields { list: Vec::with_capacity(root.headers().len().min(64)), is_longer: false, are_more: false };
@@ -220,8 +231,9 @@ impl Parser {
     fn read_header<'r>(&self, root: MessagePart<'_>) -> Mail<'r> {
         let fields = Fields::of(root, self.bounds);
         let mut mail = read_fields(&fields, self.bounds.addresses);
-        if !self.trusted.is_empty() {
-            mail.authentication = self.authentication(&fields);
+        if self.wants_author {
+            mail.author_domain = author_domain(&fields);
+            mail.authentication = self.authentication(&fields, mail.author_domain.as_deref());
         }
         let limits = [(fields.is_longer, "header-limit"), (fields.are_more, "header-fields-limit")];
         mail.defects.extend(limits.into_iter().filter(|(is_over, _)| *is_over).map(|(_, name)| name.to_owned()));
@@ -229,21 +241,21 @@ impl Parser {
     }
 
     /// The topmost field decides, whatever stands below it.
-    fn authentication(&self, fields: &Fields<'_>) -> Option<Authentication> {
-        let all = |name: HeaderName<'static>| {
-            fields.list.iter().filter(move |(found, _)| *found == name).map(|(_, field)| *field)
-        };
-        let mut found = authentication::read(all(HeaderName::AuthenticationResults).next()?, &self.trusted)?;
-        let mut authors = Vec::new();
-        for field in all(HeaderName::From) {
-            address::all(field, 2, &mut authors);
-        }
-        // Where several people wrote a mail, nobody can say which of them a reader will be shown (RFC 7489 section 6.6.1).
-        found.aligned = match authors.as_slice() {
-            [author] => found.speaks_for(&authentication::domain_of(author)),
-            _ => false,
-        };
+    fn authentication(&self, fields: &Fields<'_>, author: Option<&str>) -> Option<Authentication> {
+        let mut found = authentication::read(fields.all(HeaderName::AuthenticationResults).next()?, &self.trusted)?;
+        found.aligned = author.is_some_and(|author| found.speaks_for(author));
         Some(found)
+    }
+}
+
+fn author_domain(fields: &Fields<'_>) -> Option<String> {
+    let mut authors = Vec::new();
+    for field in fields.all(HeaderName::From) {
+        address::all(field, 2, &mut authors);
+    }
+    match authors.as_slice() {
+        [author] => Some(authentication::domain_of(author)),
+        _ => None,
     }
 }
 
