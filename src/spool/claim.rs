@@ -71,7 +71,13 @@ impl Spool {
 
     fn keep_whole_name(&self, id: ClaimId, name: &OsStr) -> io::Result<()> {
         self.point("side record")?;
-        std::fs::write(self.folder("claimed").join(names::side_record(id)), name.as_encoded_bytes())
+        let record = self.folder("claimed").join(names::side_record(id));
+        let kept = std::fs::write(&record, name.as_encoded_bytes());
+        if kept.is_err() {
+            // A part of a name is none.
+            let _ = std::fs::remove_file(record);
+        }
+        kept
     }
 
     /// True when the file is now ours, false when it is gone. Never replaces anything: the target's name is unique, and

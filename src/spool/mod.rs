@@ -249,7 +249,7 @@ impl Spool {
 
     fn adopt(&self, file_name: &OsStr) -> Option<Claim> {
         let (id, mut name) = names::read_claim(file_name)?;
-        if let Some(whole) = names::read_side_record(&self.folder("claimed"), id) {
+        if let Some(whole) = names::read_side_record(&self.folder("claimed"), id, &name) {
             name = whole;
         }
         self.start(id).then(|| Claim::adopted(id, name, file_name.to_owned()))

@@ -85,8 +85,15 @@ pub fn read_side_record_name(file_name: &OsStr) -> Option<ClaimId> {
     file_name.to_str()?.strip_suffix(".name")?.parse().ok()
 }
 
-pub fn read_side_record(folder: &Path, id: ClaimId) -> Option<OsString> {
-    fs::read(folder.join(side_record(id))).ok().map(OsString::from_vec)
+/// The whole of a name that was cut. None where nothing was kept, or not all of it: on a full disk there may be a part.
+pub fn read_side_record(folder: &Path, id: ClaimId, cut: &OsStr) -> Option<OsString> {
+    let kept = fs::read(folder.join(side_record(id))).ok()?;
+    kept.starts_with(cut.as_bytes()).then(|| OsString::from_vec(kept))
+}
+
+/// Whether a claim of this name may have a record beside it: only the longest have.
+pub fn may_be_cut(file_name: &OsStr) -> bool {
+    file_name.len() == NAME_MAX
 }
 
 /// Where the reason of a refused or damaged mail is kept.

@@ -129,7 +129,7 @@ fn look_again(mut stranger: Stranger) -> io::Result<Option<Stranger>> {
         let Some((id, name)) = names::read_claim(&entry.file_name()) else { continue };
         // Settled between the listing and this look.
         let Ok(metadata) = entry.metadata() else { continue };
-        let name = names::read_side_record(&claimed, id).unwrap_or(name);
+        let name = names::read_side_record(&claimed, id, &name).unwrap_or(name);
         stranger.oldest = stranger.oldest.max(Some(age(&metadata)));
         stranger.claims.push(StrangersClaim { id, name, path: entry.path() });
     }

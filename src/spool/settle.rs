@@ -131,8 +131,8 @@ impl Spool {
     }
 
     fn forget_side_record(&self, claim: &Claim) {
-        if claim.name().len() + 32 > 200 && self.point("forget name").is_ok() {
-            // Absent for all but the longest names; what is left over is removed when the spool is opened again.
+        if names::may_be_cut(&claim.file_name) && self.point("forget name").is_ok() {
+            // What is left over is removed when the spool is opened again.
             let _ = fs::remove_file(self.folder("claimed").join(names::side_record(claim.id())));
         }
     }

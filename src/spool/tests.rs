@@ -391,6 +391,15 @@ fn a_name_of_any_length_is_kept_even_where_there_is_no_room() {
     drop(without);
     claim(&spool, &long, 3);
     assert_eq!(server.own("claimed").len(), 2);
+    // A part of it, as a full disk leaves it, is not taken for the name.
+    let record = server.options.own_folder().join("claimed/1-3.name");
+    for part in ["", "nnn"] {
+        fs::write(&record, part).unwrap();
+        let spool = server.spool();
+        let [claim] = spool.waiting_claims().unwrap().try_into().unwrap();
+        assert!(long.starts_with(&claim.name()) && claim.name().len() > 200, "{}", claim.name());
+    }
+    fs::write(&record, &long).unwrap();
     // A new process finds the whole name; then nothing of it is left.
     let spool = server.spool();
     let [claim] = spool.waiting_claims().unwrap().try_into().unwrap();
