@@ -143,11 +143,34 @@ impl RocksStore {
             },
         };
         // On a full disk nothing is written ahead, as nothing is written at all.
-        let bulk = if full.is_some() { None } else { Some(Bulk::open(path).map_err(|error| fail(error.to_string()))?) };
+        let can_write = full.is_none();
         let place = Place::of(path).map_err(|error| fail(error.to_string()))?;
-        let mut store = Self { db, place, bulk, uuid: String::new(), synced: synced(), counters, full };
+        let mut store = Self { db, place, bulk: None, uuid: String::new(), synced: synced(), counters, full };
         store.uuid = store.check_format(path)?;
+        if can_write {
+            store.forget_unnamed(path)?;
+            store.bulk = Some(Bulk::open(path).map_err(|error| fail(error.to_string()))?);
+        }
         Ok(store)
+    }
+
+    /// Removes what an earlier process wrote ahead and never named. Runs before anything else is written: who has no name now
+    /// will never have one.
+    fn forget_unnamed(&self, path: &Path) -> Result<(), StoreError> {
+        let mut batch = WriteBatch::default();
+        for id in bulk::doubtful(path).into_iter().flat_map(|(first, last)| first..=last) {
+            let Some(bytes) = self.db.get_pinned_cf(self.family(BLOBS)?, id.to_be_bytes()).map_err(backend)? else {
+                continue;
+            };
+            if self.blob_entry(BlobHash::of(&bytes))?.is_none_or(|entry| entry.id != id) {
+                batch.delete_cf(self.family(BLOBS)?, id.to_be_bytes());
+            }
+        }
+        if batch.is_empty() {
+            return Ok(());
+        }
+        tracing::info!(blobs = batch.len(), "bytes that a process wrote ahead before it died are removed");
+        self.db.write_opt(batch, &self.synced).map_err(backend)
     }
 
     /// Refuses a store of a later format; answers the uuid, minting it for a new store.
@@ -341,7 +364,7 @@ impl ListStore for RocksStore {
         if let Some(cause) = &self.full {
             return Err(StoreError::Full(cause.clone()));
         }
-        // Before what names them: a crash between the two leaves garbage, never a name without its bytes.
+        // Before what names them: a crash between the two leaves bytes without a name, never a name without its bytes.
         for staged in &group.staged {
             if let Staged::File(file) = staged {
                 file.take_in(&self.db, self.family(BLOBS)?)?;
@@ -356,6 +379,11 @@ impl ListStore for RocksStore {
                 self.put(&mut batch, write)?;
             }
             self.db.write_opt(batch, &self.synced).map_err(backend)?;
+        }
+        for staged in &group.staged {
+            if let Staged::File(file) = staged {
+                file.is_named();
+            }
         }
         // Files that were deleted are written to as gladly as any: what went into them is not stored.
         self.place.check()?;
@@ -748,12 +776,40 @@ mod tests {
         let entry = BlobEntry { id: 7, length: 9, references: 1 };
         let writes = vec![Write::BlobEntry(BlobHash::of(b"committed"), entry)];
         store.commit(Group { staged: vec![committed], writes, ..Group::default() }).unwrap();
+        assert_eq!(fs::read_dir(folder.path().join("bulk")).unwrap().count(), 0, "no doubt about it");
         std::mem::forget(store.stage(blob(b"lost")).unwrap());
-        assert_eq!(fs::read_dir(folder.path().join("bulk")).unwrap().count(), 1);
+        assert_eq!(fs::read_dir(folder.path().join("bulk")).unwrap().count(), 2);
         drop(store);
         let store = RocksStore::open(folder.path()).unwrap();
         assert_eq!(fs::read_dir(folder.path().join("bulk")).unwrap().count(), 0);
         assert_eq!(store.blob(BlobHash::of(b"committed")).unwrap().as_deref(), Some(&b"committed"[..]));
+    }
+
+    /// Between taking in and the commit that names: killed there, or the disk full.
+    #[test]
+    fn what_was_taken_in_and_never_named_is_removed_by_the_next_process() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = RocksStore::open(folder.path()).unwrap();
+        let stage = |id: u64, bytes: &[u8]| store.stage(vec![(id, Arc::from(bytes))]).unwrap();
+        let (named, unnamed) = (stage(7, b"named"), stage(8, b"unnamed"));
+        let entry = BlobEntry { id: 7, length: 5, references: 1 };
+        let take_in = |staged: &Staged| {
+            let Staged::File(file) = staged else { panic!("a file") };
+            file.take_in(&store.db, store.family(BLOBS).unwrap()).unwrap();
+        };
+        take_in(&named);
+        take_in(&unnamed);
+        // Committed, and killed before the note was removed.
+        store.commit(vec![Write::BlobEntry(BlobHash::of(b"named"), entry)].into()).unwrap();
+        std::mem::forget(named);
+        drop(unnamed);
+        let bytes =
+            |store: &RocksStore, id: u64| store.db.get_cf(store.family(BLOBS).unwrap(), id.to_be_bytes()).unwrap();
+        assert!(bytes(&store, 8).is_some());
+        drop(store);
+        let store = RocksStore::open(folder.path()).unwrap();
+        assert_eq!((bytes(&store, 7).as_deref(), bytes(&store, 8)), (Some(&b"named"[..]), None));
+        assert_eq!(fs::read_dir(folder.path().join("bulk")).unwrap().count(), 0);
     }
 
     #[test]
