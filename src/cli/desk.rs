@@ -17,7 +17,7 @@ use super::console::Console;
 use super::exit::{Exit, Failure};
 use super::keys::NameServers;
 use crate::config::Config;
-use crate::engine::Mill;
+use crate::engine::{BatchResult, Mill};
 use crate::model::outcome::Sheet;
 
 /// The exclusive right to a store. The system gives it back when the process ends, however it ends.
@@ -93,6 +93,8 @@ pub struct Desk {
     answering: Mutex<usize>,
     answered: Condvar,
     last: Mutex<Option<Sheet>>,
+    /// Batches that ended beside the loop, and are to be told of.
+    ended: Mutex<Vec<BatchResult>>,
     // Dropped last: the store is closed before another process may open it.
     _lock: Lock,
 }
@@ -120,6 +122,7 @@ impl Desk {
             answering: Mutex::default(),
             answered: Condvar::new(),
             last: Mutex::default(),
+            ended: Mutex::default(),
             _lock: lock,
         });
         // Without a socket the command itself still works; others are told that the store is in use.
@@ -142,10 +145,14 @@ impl Desk {
     pub fn stop(&self) -> Exit {
         self.stopped.store(true, Ordering::Relaxed);
         self.mill.stop();
+        self.wake();
+        Exit::Good
+    }
+
+    fn wake(&self) {
         if let Some(wake) = &*self.waker.lock().unwrap_or_else(PoisonError::into_inner) {
             wake();
         }
-        Exit::Good
     }
 
     pub fn is_stopped(&self) -> bool {
@@ -159,6 +166,16 @@ impl Desk {
 
     pub fn remember(&self, sheet: &Sheet) {
         *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(sheet.clone());
+    }
+
+    /// A batch beside the loop has ended.
+    pub fn tell_of(&self, result: BatchResult) {
+        self.ended.lock().unwrap_or_else(PoisonError::into_inner).push(result);
+        self.wake();
+    }
+
+    pub fn ended(&self) -> Vec<BatchResult> {
+        std::mem::take(&mut self.ended.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     pub fn last_sheet(&self) -> Option<Sheet> {

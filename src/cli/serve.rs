@@ -1,9 +1,11 @@
 //! `mailmill serve`: the SMTP service and `watch` in one process, with one owner of the store.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use clap::Args;
+use crossbeam_channel::{Receiver, Select};
 
 use super::console::Console;
 use super::desk::Desk;
@@ -11,8 +13,9 @@ use super::exit::{Exit, Failure};
 use super::smtp::say_where;
 use super::watch::Watch;
 use crate::config::{Config, host_name};
-use crate::engine::Mill;
+use crate::engine::{Letter, Mill, Progress, Work};
 use crate::smtp::bounce::{self, Told};
+use crate::smtp::deposit::Engine;
 use crate::smtp::metrics::add;
 use crate::smtp::server::Server;
 use crate::spool::Depot;
@@ -33,17 +36,25 @@ pub struct Serve {
 impl Serve {
     pub fn carry_out(self, config: Config, console: &mut Console) -> Result<Exit, Failure> {
         self.watch.stay(config, "serve", console, |desk, console| {
-            let server = start(desk)?;
+            let (letters, to_take) = crossbeam_channel::unbounded();
+            let is_open = Arc::new(AtomicBool::new(false));
+            let server = start(desk, Engine { letters, is_open: Arc::clone(&is_open) })?;
             if desk.mill.config.smtp.bounces {
                 tell_senders(desk);
             }
             say_where(&server, console)?;
-            Ok(move || server.stop())
+            let taking = Arc::clone(desk);
+            let taking = std::thread::spawn(move || take_letters(&taking, &to_take, &is_open));
+            Ok(move || {
+                server.stop();
+                // The store is closed when nobody uses it any more.
+                let _ = taking.join();
+            })
         })
     }
 }
 
-fn start(desk: &Arc<Desk>) -> Result<Server, Failure> {
+fn start(desk: &Arc<Desk>, engine: Engine) -> Result<Server, Failure> {
     let config = Arc::new(desk.mill.config.clone());
     let options = desk.mill.spool_options();
     let depot = Arc::new(Depot::open(&options.drop_folder, &options.label)?);
@@ -51,7 +62,53 @@ fn start(desk: &Arc<Desk>) -> Result<Server, Failure> {
     let addresses = Arc::new(move || asked.upgrade().map(|desk| desk.mill.directory.get()));
     let measured = Arc::downgrade(desk);
     let more = Arc::new(move || figures(&measured));
-    Ok(Server::start(&config, addresses, depot, more)?)
+    Ok(Server::start(&config, addresses, depot, Some(engine), more)?)
+}
+
+/// After a start that found the last process dead over some mail, every mail gets a file for so long: by its file one that kills is
+/// found out.
+const CAREFUL: Duration = Duration::from_mins(10);
+
+/// So long mail gets files when the store did not take it.
+const AFTER_ERROR: Duration = Duration::from_secs(10);
+
+/// Takes mail straight into its lists, beside the batches of the drop folder. Ends when the desk is stopped.
+fn take_letters(desk: &Desk, letters: &Receiver<Letter>, is_open: &AtomicBool) {
+    let careful = desk.mill.has_suspects().then(|| Instant::now() + CAREFUL);
+    if careful.is_some() {
+        tracing::warn!(
+            "the last process died over some mail: until it is found out, mail goes by way of the drop folder"
+        );
+    }
+    let mut closed_until = careful;
+    // Whoever waits when this ends makes a file.
+    while !desk.is_stopped() {
+        if closed_until.is_none_or(|until| Instant::now() >= until) {
+            closed_until = None;
+            is_open.store(true, Ordering::Relaxed);
+        }
+        if !is_ready(letters) {
+            continue;
+        }
+        let result = desk.mill.run(Work::Letters(letters), &Progress::default());
+        if let Some(error) = &result.error {
+            tracing::error!(%error, "mail goes by way of the drop folder for a while");
+            is_open.store(false, Ordering::Relaxed);
+            closed_until = Some(Instant::now() + AFTER_ERROR);
+            letters.try_iter().for_each(drop);
+        }
+        if result.error.is_some() || result.sheet.found > 0 {
+            desk.tell_of(result);
+        }
+    }
+    is_open.store(false, Ordering::Relaxed);
+}
+
+/// Waits a while for a letter, and leaves it there.
+fn is_ready(letters: &Receiver<Letter>) -> bool {
+    let mut select = Select::new();
+    select.recv(letters);
+    select.ready_timeout(Duration::from_millis(100)).is_ok() && !letters.is_empty()
 }
 
 /// Tells senders of mail that was refused, beside the batches, at most `bounce_rate` a minute. What cannot be told waits, also

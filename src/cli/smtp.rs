@@ -91,7 +91,8 @@ impl Smtp {
         let depot = Depot::open(&config.incoming.drop_folder, &format!("{}-{uuid}", config.server))?;
         let addresses = Arc::clone(&current);
         let more = Arc::new(String::new);
-        let server = Server::start(&Arc::new(config), Arc::new(move || Some(addresses.get())), Arc::new(depot), more)?;
+        let addresses = Arc::new(move || Some(addresses.get()));
+        let server = Server::start(&Arc::new(config), addresses, Arc::new(depot), None, more)?;
         say_where(&server, console)?;
         std::thread::spawn(move || book.keep(&current));
         let _first = signals.forever().next();

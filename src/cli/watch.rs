@@ -37,6 +37,10 @@ pub struct Watch {
 /// folders and a row of the history. The first mail after a silence does not wait.
 const BREATH: Duration = Duration::from_millis(100);
 
+/// A service that was killed is started again at once. What it had begun holds its lock until it is another program: some
+/// milliseconds, on a busy machine more.
+const AFTER_A_KILL: Duration = Duration::from_secs(2);
+
 /// Waits grow up to this while the store's disk is full.
 const LONGEST_WAIT: Duration = Duration::from_mins(10);
 
@@ -61,7 +65,7 @@ impl Watch {
             return Err(Failure::Usage("--every must be at least 10ms".to_owned()));
         }
         let signals = run::catch_signals()?;
-        let lock = Lock::take(&config.store, Duration::ZERO)?;
+        let lock = Lock::take(&config.store, AFTER_A_KILL)?;
         let desk = Desk::open(lock, config, command)?;
         let (wake, woken) = crossbeam_channel::bounded(1);
         let stop = wake.clone();
@@ -109,6 +113,7 @@ impl Watch {
                     return reported;
                 }
             }
+            self.report_others(desk, console)?;
             said.tell(desk, console)?;
             wait = next_wait(wait, every, &desk.mill.config, &result);
             if !desk.is_stopped() {
@@ -119,7 +124,19 @@ impl Watch {
                 }
             }
         }
+        self.report_others(desk, console)?;
         Ok(Exit::Good)
+    }
+
+    /// Tells of batches that ended beside this loop. Their errors are for whoever runs them.
+    fn report_others(&self, desk: &Desk, console: &mut Console) -> Result<(), Failure> {
+        for result in desk.ended() {
+            desk.remember(&result.sheet);
+            // What is wrong with some mail is in the sheet.
+            let _ = sheet::report(&result, self.json, console);
+            console.flush()?;
+        }
+        Ok(())
     }
 }
 

@@ -10,18 +10,19 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::Sender;
+use crossbeam_channel::{Receiver, Sender};
 
 use super::budget::Budget;
 use super::feed::{CHUNK, Feeder};
 use super::groups::{Bulk, COMMITTERS, Turns};
 use super::judge::{Policy, Verdict};
+use super::letters::Letter;
 use super::poison::Slots;
 use super::{EngineError, Mill, Progress, open_claims};
 use crate::config::Keep as KeepSetting;
 use crate::import_source::Found;
 use crate::model::list::List;
-use crate::model::mail::ClaimId;
+use crate::model::mail::{ClaimId, MailId};
 use crate::model::outcome::{End, Problem, Reason, Sheet};
 use crate::model::plan::{Landed, Plan};
 use crate::spool::{Claim, Settlement, Spool};
@@ -35,6 +36,8 @@ pub enum Work<'w> {
     AsItComes,
     /// These claims only: mail that is tried again.
     Claims(Vec<Claim>),
+    /// Mail that came without files, until nothing more comes for a moment.
+    Letters(&'w Receiver<Letter>),
     /// Mail from elsewhere, into one list.
     Import { list: Arc<List>, found: Box<dyn Iterator<Item = Found> + Send + 'w> },
 }
@@ -60,12 +63,18 @@ pub(super) struct Parcel {
     pub(super) alone: bool,
     /// It did, too often: this is said of it, and it is judged no more.
     pub(super) condemned: Option<String>,
+    /// Of a mail without a file: whom to tell that it is durable.
+    pub(super) taken: Option<Box<dyn FnOnce(MailId) + Send>>,
 }
 
 impl Parcel {
     pub(super) fn of(claim: Claim) -> Self {
         let (id, name) = (claim.id(), claim.name());
-        Self { claim: Some(claim), id, name, bytes: None, cost: 0, alone: false, condemned: None }
+        Self { claim: Some(claim), ..Self::named(id, name) }
+    }
+
+    pub(super) const fn named(id: ClaimId, name: String) -> Self {
+        Self { claim: None, id, name, bytes: None, cost: 0, alone: false, condemned: None, taken: None }
     }
 }
 
@@ -234,9 +243,13 @@ impl Batch<'_> {
     /// Counts a file as found.
     pub(super) fn found(&self) -> Result<(), StoreError> {
         self.number_for_claim()?;
+        self.count_found();
+        Ok(())
+    }
+
+    pub(super) fn count_found(&self) {
         lock(&self.sheet).found += 1;
         Progress::add(&self.progress.found, 1);
-        Ok(())
     }
 
     /// Gives the batch its number with the first file. The number is durable before any claim carries it.
@@ -293,9 +306,9 @@ impl Batch<'_> {
         !self.is_import() && Mill::has_before(plan, &self.mill.directory.get())
     }
 
-    /// Whether a mail has to wait for somebody else: for a hook, or for the key of a signature.
+    /// Whether a mail has to wait for somebody else: for a hook, or for the key of a signature. A letter is declined then.
     pub(super) fn has_to_wait(&self, judged: &Judged) -> bool {
-        matches!(judged.verdict, Verdict::Keys(_)) || self.has_before(judged)
+        !judged.parcel.is_letter() && (matches!(judged.verdict, Verdict::Keys(_)) || self.has_before(judged))
     }
 
     /// Sends a mail that has to wait on its way to the hook threads, past the name servers if need be.

@@ -41,6 +41,7 @@ impl Feeder<'_, '_> {
                 self.feed_claims(claims, u64::MAX)?;
             }
             Work::DropFolder { limit } => self.feed_drop_folder(limit.unwrap_or(u64::MAX), false)?,
+            Work::Letters(letters) => self.feed_letters(letters)?,
             Work::AsItComes => self.feed_drop_folder(u64::MAX, true)?,
         }
         Ok(())
@@ -184,13 +185,12 @@ impl Feeder<'_, '_> {
             let id = self.batch.next_id();
             let size = found.bytes.as_ref().map_or(0, |bytes| bytes.len() as u64);
             let bytes = found.bytes.map_err(|error| (error.reason(), error.to_string()));
-            let (name, bytes) = (found.name, Some(bytes));
-            self.push(size, Parcel { claim: None, id, name, bytes, cost: 0, alone: false, condemned: None });
+            self.push(size, Parcel { bytes: Some(bytes), ..Parcel::named(id, found.name) });
         }
         Ok(())
     }
 
-    fn push(&mut self, size: u64, parcel: Parcel) {
+    pub(super) fn push(&mut self, size: u64, parcel: Parcel) {
         let cost = self.batch.budget.cost(size);
         if !self.batch.budget.try_take(cost) {
             // What is held back here must be on its way before we wait for room.

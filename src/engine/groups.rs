@@ -16,6 +16,7 @@ use crossbeam_channel::{Receiver, Sender, select};
 
 use super::batch::{Batch, Judged, Parcel, Settling, lock};
 use super::judge::Verdict;
+use super::letters::{is_plain, is_taken};
 use super::{EngineError, TICK, rfc3339};
 use crate::config::Keep as KeepSetting;
 use crate::model::mail::BlobHash;
@@ -148,7 +149,13 @@ impl Batch<'_> {
 
     fn gather(&self, group: &mut Gathered, judged: Vec<Judged>, decided: &Sender<Vec<Settling>>) {
         let mut left = Vec::new();
-        for Judged { parcel, verdict } in judged {
+        let directory = self.mill.directory.get();
+        for judged in judged {
+            if judged.parcel.is_letter() && !is_plain(&judged, self.mill.config.incoming.keep, &directory) {
+                self.decline(judged.parcel);
+                continue;
+            }
+            let Judged { parcel, verdict } = judged;
             match verdict {
                 Verdict::Plan(plan) => {
                     group.since.get_or_insert_with(Instant::now);
@@ -195,9 +202,19 @@ impl Batch<'_> {
         match self.write(plans, turn) {
             Ok((ends, receipts)) => {
                 let time = rfc3339(jiff::Timestamp::now());
-                let all = parcels.into_iter().zip(ends).zip(receipts);
-                let settlings = all.map(|((parcel, end), receipt)| self.settling(parcel, &end, receipt, &time));
-                self.hand_on(settlings.collect(), decided);
+                let mut settlings = Vec::with_capacity(parcels.len());
+                for ((mut parcel, end), receipt) in parcels.into_iter().zip(ends).zip(receipts) {
+                    if parcel.is_letter() && !is_taken(&end) {
+                        self.decline(parcel);
+                        continue;
+                    }
+                    if let (Some(taken), Some(mail_id)) = (parcel.taken.take(), end.plan.mail_id) {
+                        self.count_found();
+                        taken(mail_id);
+                    }
+                    settlings.push(self.settling(parcel, &end, receipt, &time));
+                }
+                self.hand_on(settlings, decided);
             }
             Err(error) => {
                 self.halt(error);
@@ -308,9 +325,17 @@ impl Batch<'_> {
         }
     }
 
+    /// Nobody is told that a letter is taken: a file is made of it, and found later.
+    fn decline(&self, parcel: Parcel) {
+        self.budget.give_back(1, parcel.cost);
+        drop(parcel);
+    }
+
     /// The store takes nothing more: the claims stay where they are and the next batch takes them up.
     fn defer(&self, plans: Vec<(Parcel, Plan)>, decided: &Sender<Vec<Settling>>) {
         let full = matches!(&*lock(&self.error), Some(EngineError::Store(StoreError::Full(_))));
+        let (letters, plans): (Vec<_>, Vec<_>) = plans.into_iter().partition(|(parcel, _)| parcel.is_letter());
+        letters.into_iter().for_each(|(parcel, _)| self.decline(parcel));
         let left = plans.into_iter().map(|(parcel, mut plan)| {
             plan.failures.clear();
             if full {

@@ -21,6 +21,8 @@ mod hooks;
 
 mod keys;
 
+mod letters;
+
 mod outbox;
 
 mod discussions;
@@ -54,6 +56,7 @@ pub use budget::Budget;
 pub use discussions::Discussions;
 pub use dry_run::Route;
 pub use keys::{Found, KeyResolver};
+pub use letters::Letter;
 pub use poison::judge_alone;
 pub use upkeep::{Departed, Reclaimed};
 

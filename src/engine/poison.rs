@@ -87,6 +87,11 @@ impl Slots {
         self.suspects().get(&id).copied()
     }
 
+    /// Whether the last process died while it judged, and it is not known yet over what.
+    pub fn has_suspects(&self) -> bool {
+        !self.suspects().is_empty()
+    }
+
     /// Written before the next try, so that it counts whatever happens then.
     pub fn count_death(&self, id: ClaimId) -> io::Result<u32> {
         let mut suspects = self.suspects();
@@ -182,6 +187,11 @@ impl Mill {
         if let Some(slots) = &*self.slots.lock().unwrap_or_else(PoisonError::into_inner) {
             slots.forget();
         }
+    }
+
+    /// Whether a mail may have killed the process before. Then each needs a file, by which it can be found out.
+    pub fn has_suspects(&self) -> bool {
+        self.slots().is_some_and(|slots| slots.has_suspects())
     }
 
     /// The slots of this process, made when first needed.

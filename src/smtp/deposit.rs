@@ -1,7 +1,10 @@
-//! Makes letters durable. Letters that wait at the same time become one group, and the group waits for the disk once.
+//! Makes letters durable: straight in their lists where the engine runs in this process and nothing stands against it, else as a
+//! file in the drop folder. Letters that wait at the same time become one group, and the group waits for the disk once.
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender};
 use rustix::io::Errno;
@@ -9,6 +12,8 @@ use tokio::sync::oneshot;
 
 use super::address::envelope_lines;
 use super::session::{Letter, Place, Recipient, Stored};
+use crate::engine;
+use crate::model::mail::MailId;
 use crate::spool::{Depot, Draft, Placed, Shelf};
 
 /// At most so many letters in a group: the first one does not wait for an endless row of others.
@@ -35,21 +40,34 @@ struct Job {
 /// What came of a letter: the files, or the first thing that failed.
 pub type Done = io::Result<Vec<Placed>>;
 
+/// The way to an engine that runs in this process.
+#[derive(Clone)]
+pub struct Engine {
+    pub letters: Sender<engine::Letter>,
+    /// False while the engine takes none.
+    pub is_open: Arc<AtomicBool>,
+}
+
+/// The engine answers in milliseconds. Where its store hangs, a letter becomes a file after so long: should the engine take it all
+/// the same, the file is a duplicate.
+const PATIENCE: Duration = Duration::from_secs(20);
+
 /// Hands letters to the threads that write them.
 #[derive(Clone)]
 pub struct Depositor {
     depot: Arc<Depot>,
     jobs: Sender<Job>,
+    engine: Option<Engine>,
 }
 
 impl Depositor {
-    pub fn start(depot: Arc<Depot>) -> Self {
+    pub fn start(depot: Arc<Depot>, engine: Option<Engine>) -> Self {
         let (jobs, waiting) = crossbeam_channel::unbounded();
         for _ in 0..THREADS {
             let (depot, waiting) = (Arc::clone(&depot), waiting.clone());
             std::thread::spawn(move || work(&depot, &waiting));
         }
-        Self { depot, jobs }
+        Self { depot, jobs, engine }
     }
 
     /// The files that a mail to these recipients becomes. `trace` stands on top of the mail.
@@ -77,10 +95,31 @@ impl Depositor {
 
     /// Waits until the letter is durable.
     pub async fn deposit(&self, sheets: Vec<Sheet>, text: Vec<u8>) -> Done {
+        if let Some(taken) = self.go_straight(&sheets, &text).await {
+            return Ok(vec![taken]);
+        }
         let (done, answer) = oneshot::channel();
         let gone = || io::Error::other("the depositing thread has ended");
         self.jobs.send(Job { sheets, text, done }).map_err(|_| gone())?;
         answer.await.unwrap_or_else(|_| Err(gone()))
+    }
+}
+
+impl Depositor {
+    /// None: it has to become a file.
+    async fn go_straight(&self, sheets: &[Sheet], text: &[u8]) -> Option<Placed> {
+        let engine = self.engine.as_ref().filter(|engine| engine.is_open.load(Ordering::Relaxed))?;
+        let [Sheet { shelf: Shelf::Drop, head, draft: None }] = sheets else { return None };
+        let (name, bytes) = (format!("{}.eml", self.depot.name()), [head, text].concat());
+        let size = bytes.len() as u64;
+        let (told, answer) = oneshot::channel::<MailId>();
+        let taken = Box::new(move |mail_id| {
+            // Who asked may have gone; the mail is there all the same.
+            let _ = told.send(mail_id);
+        });
+        engine.letters.send(engine::Letter { name: name.clone(), bytes, taken }).ok()?;
+        let mail_id = tokio::time::timeout(PATIENCE, answer).await.ok()?.ok()?;
+        Some(Placed { name, mail_id, size })
     }
 }
 
@@ -162,7 +201,7 @@ mod tests {
     fn a_letter_becomes_a_file_for_each_place_and_each_names_its_own_recipients() {
         let folder = tempfile::tempdir().unwrap();
         let depot = Arc::new(Depot::open(folder.path(), "a").unwrap());
-        let depositor = Depositor::start(depot);
+        let depositor = Depositor::start(depot, None);
         let later = Place::Queue { domain: "later.example".to_owned() };
         let to = [
             recipient("news@localhost", Place::Drop),

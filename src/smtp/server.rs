@@ -14,7 +14,7 @@ use tokio::runtime::Runtime;
 use tokio::sync::{Semaphore, mpsc, watch};
 
 use super::conversation::{Conversation, Wire, turn_away};
-use super::deposit::Depositor;
+use super::deposit::{Depositor, Engine};
 use super::limits::{Connections, Counted};
 use super::metrics::{self, Metrics, count};
 use super::names::Names;
@@ -90,6 +90,7 @@ impl Server {
         config: &Arc<Config>,
         addresses: Addresses,
         depot: Arc<Depot>,
+        engine: Option<Engine>,
         more: More,
     ) -> Result<Self, ServerError> {
         let smtp = &config.smtp;
@@ -109,7 +110,7 @@ impl Server {
         let names = policy.needs_names().then(|| runtime.block_on(async { Names::new() })).flatten();
         let shared = Arc::new(Shared {
             connections: Connections::new(smtp.connections, smtp.connections_per_address),
-            depositor: Depositor::start(Arc::clone(&depot)),
+            depositor: Depositor::start(Arc::clone(&depot), engine),
             metrics: Metrics::default(),
             passwords: Semaphore::new(2),
             config: Arc::clone(config),

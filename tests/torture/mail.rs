@@ -5,7 +5,7 @@ use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use crate::load::Load;
-use crate::mill::{Dice, Running, Server, kill};
+use crate::mill::{Dice, Running, Server, end, kill};
 use crate::{Extent, Tally, Told};
 
 /// So many kills are wanted in the long run, whatever the clock says.
@@ -24,10 +24,13 @@ pub fn smtp_killed_under_load(extent: Extent) -> Told {
     let load = Load::start(ADDRESS, 16, 4000);
     let (start, mut kills) = (Instant::now(), 0);
     while kills < wanted || (start.elapsed() < time && !extent.short) {
-        let serve = serve(&server);
+        let mut serve = serve(&server);
         let before = load.accepted();
         let patience = Instant::now();
         while load.accepted() < before + 10 {
+            if serve.is_over() {
+                panic!("it ended by itself after {kills} kills: {:?}", end(serve));
+            }
             assert!(patience.elapsed() < Duration::from_mins(1), "no mail comes in");
             std::thread::sleep(Duration::from_millis(1));
         }

@@ -6,6 +6,8 @@ mod crash_sweep;
 
 mod keys;
 
+mod letters;
+
 #[cfg(feature = "rocks")]
 mod power_loss;
 
