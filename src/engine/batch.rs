@@ -346,17 +346,19 @@ impl Batch<'_> {
         if matches!(waiting.verdict, Verdict::Keys(_)) {
             waiting = self.judge_again(waiting.parcel, thread);
             if !self.has_before(&waiting) {
-                let _ = judged.send(vec![waiting]);
-                self.judging.fetch_sub(1, Ordering::Release);
-                return;
+                return self.is_judged(waiting, judged);
             }
         }
         if let Verdict::Plan(plan) = &mut waiting.verdict {
             self.mill.ask_before(plan, &self.mill.directory.get());
         }
-        // The committer lives until every sender is gone.
-        let _ = judged.send(vec![waiting]);
+        self.is_judged(waiting, judged);
+    }
+
+    fn is_judged(&self, waiting: Judged, judged: &Sender<Vec<Judged>>) {
+        // Before it is sent, as in `Feeder::flush`. The committer lives until every sender is gone.
         self.judging.fetch_sub(1, Ordering::Release);
+        let _ = judged.send(vec![waiting]);
     }
 
     /// Hands mails to the settling threads in small chunks: enough for all threads, and not a wake-up for each mail.

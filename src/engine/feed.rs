@@ -223,9 +223,9 @@ impl Feeder<'_, '_> {
                 slots.clear(worker);
             }
             to_ask.into_iter().for_each(|judged| batch.wait(judged, &asked));
-            let count = done.len() as u64;
+            // Before they are sent: whoever gathers looks at this when they arrive, and would wait for more that does not come.
+            batch.judging.fetch_sub(done.len() as u64, Ordering::Release);
             let _ = judged.send(done);
-            batch.judging.fetch_sub(count, Ordering::Release);
         });
     }
 }
