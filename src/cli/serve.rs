@@ -43,11 +43,12 @@ impl Serve {
                 tell_senders(desk);
             }
             say_where(&server, console)?;
-            let taking = Arc::clone(desk);
-            let taking = std::thread::spawn(move || take_letters(&taking, &to_take, &is_open));
+            let (ours, theirs) = (Arc::clone(desk), Arc::clone(desk));
+            let taking = std::thread::spawn(move || take_letters(&theirs, &to_take, &is_open));
             Ok(move || {
                 server.stop();
-                // The store is closed when nobody uses it any more.
+                // Whatever made the loop end, also an error. The store is closed when nobody uses it any more.
+                ours.stop();
                 let _ = taking.join();
             })
         })

@@ -224,6 +224,44 @@ fn a_stop_lets_a_mail_under_way_come_to_its_end_and_sends_idle_clients_away() {
     assert_eq!(post.server.titles("news"), ["under way"]);
 }
 
+/// Nothing stands against it: it is an item when it is answered. What needs a file has one, and is an item soon.
+#[test]
+fn a_mail_goes_straight_into_its_list_or_by_a_file_where_it_needs_one() {
+    let post = Post::new();
+    post.server.list("asked", "announcements", &["before=[\"/bin/true\"]"]);
+    let serve = post.serve();
+    let mut client = post.client();
+    for number in 0..20 {
+        let title = format!("straight {number}");
+        let reply = client.mail("ann@example.org", &["news@localhost"], &letter(&title, &[]).mail());
+        assert!(reply.starts_with("250"), "{reply}");
+        assert!(post.server.titles("news").contains(&title), "{title} is there when it is answered");
+    }
+    let reply = client.mail("ann@example.org", &["asked@localhost"], &letter("by file", &[]).mail());
+    assert!(reply.starts_with("250"), "{reply}");
+    post.has("asked", "by file");
+    let sheets = post.server.objects(&["history", "--json"]);
+    assert!(sheets.iter().all(|sheet| sheet["balanced"] == true), "{sheets:?}");
+    serve.term();
+    assert_eq!(serve.wait(), 0);
+    let delivered: u64 =
+        post.server.objects(&["history", "--json"]).iter().map(|sheet| number(&sheet["delivered"])).sum();
+    assert_eq!(delivered, 21, "each is in one sheet");
+    assert_eq!(post.server.titles("news").len(), 20);
+    post.server.is_settled();
+}
+
+/// A service that cannot go on ends, for its manager to start it anew; it does not stay and do nothing.
+#[test]
+fn a_service_whose_drop_folder_goes_away_ends_with_an_error() {
+    let post = Post::new();
+    let serve = post.serve();
+    assert!(post.client().mail("ann@example.org", &["news@localhost"], &letter("one", &[]).mail()).starts_with("250"));
+    fs::rename(post.server.drop_folder(), post.server.path("away")).unwrap();
+    let _ = post.client().mail("ann@example.org", &["news@localhost"], &letter("two", &[]).mail());
+    assert_eq!(serve.wait(), 1);
+}
+
 #[test]
 fn metrics_are_served_on_loopback() {
     let metrics = own_address();
