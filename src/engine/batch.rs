@@ -218,7 +218,16 @@ impl Batch<'_> {
             }
             threads.spawn(move || self.gather_groups(&to_commit, (&groups, &done), &decided));
             self.mill.pool.in_place_scope(|workers| {
-                let mut feeder = Feeder { batch: self, workers, judged, asked, chunk: Vec::new(), bytes: 0, lost: 0 };
+                let mut feeder = Feeder {
+                    batch: self,
+                    workers,
+                    judged,
+                    asked,
+                    chunk: Vec::new(),
+                    bytes: 0,
+                    lost: 0,
+                    is_light: true,
+                };
                 if let Err(error) = feeder.feed(work) {
                     self.halt(error);
                 }
@@ -276,6 +285,29 @@ impl Batch<'_> {
             sheet.add_problem(problem);
         }
         Progress::add(&self.progress.ended, 1);
+    }
+
+    /// Judges a chunk, noted in a slot of its own while it lasts, and sends each mail on.
+    pub(super) fn judge_chunk(
+        &self,
+        chunk: Vec<Parcel>,
+        slot: usize,
+        judged: &Sender<Vec<Judged>>,
+        asked: &Sender<Judged>,
+    ) {
+        if let Some(slots) = &self.slots {
+            slots.note(slot, chunk.iter().map(|parcel| (parcel.id, parcel.alone)));
+        }
+        let all = chunk.into_iter().map(|parcel| self.judge(parcel));
+        let (to_ask, done): (Vec<_>, Vec<_>) = all.partition(|judged| self.has_to_wait(judged));
+        if let Some(slots) = &self.slots {
+            slots.clear(slot);
+        }
+        to_ask.into_iter().for_each(|judged| self.wait(judged, asked));
+        // Before they are sent: whoever gathers looks at this when they arrive, and would wait for more that does not come. Receivers
+        // live until every sender is gone.
+        self.judging.fetch_sub(done.len() as u64, Ordering::Release);
+        let _ = judged.send(done);
     }
 
     pub(super) fn judge(&self, mut parcel: Parcel) -> Judged {

@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 
 use crossbeam_channel::Sender;
 
-use super::batch::{Batch, Judged, Parcel, Work, lock};
+use super::batch::{Batch, HOOK_THREADS, Judged, Parcel, Work, lock};
 use super::poison::Alone;
 use super::{EngineError, Progress};
 use crate::import_source::Found;
@@ -28,6 +28,8 @@ pub(super) struct Feeder<'f, 's> {
     pub(super) bytes: u64,
     /// Files that another server took first.
     pub(super) lost: u64,
+    /// The chunk holds letters alone, and small ones.
+    pub(super) is_light: bool,
 }
 
 impl Feeder<'_, '_> {
@@ -212,20 +214,14 @@ impl Feeder<'_, '_> {
         let chunk = std::mem::take(&mut self.chunk);
         let (batch, judged, asked) = (self.batch, self.judged.clone(), self.asked.clone());
         batch.judging.fetch_add(chunk.len() as u64, Ordering::Release);
+        let is_light = std::mem::replace(&mut self.is_light, true);
+        if is_light && chunk.iter().all(Parcel::is_letter) {
+            let slot = batch.mill.pool.current_num_threads() + HOOK_THREADS;
+            return batch.judge_chunk(chunk, slot, &judged, &asked);
+        }
         self.workers.spawn(move |_| {
             let worker = rayon::current_thread_index().unwrap_or_default();
-            if let Some(slots) = &batch.slots {
-                slots.note(worker, chunk.iter().map(|parcel| (parcel.id, parcel.alone)));
-            }
-            let all = chunk.into_iter().map(|parcel| batch.judge(parcel));
-            let (to_ask, done): (Vec<_>, Vec<_>) = all.partition(|judged| batch.has_to_wait(judged));
-            if let Some(slots) = &batch.slots {
-                slots.clear(worker);
-            }
-            to_ask.into_iter().for_each(|judged| batch.wait(judged, &asked));
-            // Before they are sent: whoever gathers looks at this when they arrive, and would wait for more that does not come.
-            batch.judging.fetch_sub(done.len() as u64, Ordering::Release);
-            let _ = judged.send(done);
+            batch.judge_chunk(chunk, worker, &judged, &asked);
         });
     }
 }

@@ -29,6 +29,9 @@ const QUIET: Duration = Duration::from_millis(100);
 /// or after so long, so that its sheet is written.
 const LONGEST: Duration = Duration::from_secs(10);
 
+/// Letters of at most so many bytes are judged where they arrive: to wake a worker for them costs more.
+const LIGHT: u64 = 32 << 10;
+
 impl Feeder<'_, '_> {
     pub(super) fn feed_letters(&mut self, letters: &Receiver<Letter>) -> Result<(), EngineError> {
         let begun = Instant::now();
@@ -49,6 +52,7 @@ impl Feeder<'_, '_> {
             self.batch.number_for_claim()?;
             let Letter { name, bytes, taken } = letter;
             let (id, size) = (self.batch.next_id(), bytes.len() as u64);
+            self.is_light &= size <= LIGHT;
             self.push(size, Parcel { taken: Some(taken), bytes: Some(Ok(bytes)), ..Parcel::named(id, name) });
         }
         Ok(())

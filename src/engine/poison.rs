@@ -194,11 +194,11 @@ impl Mill {
         self.slots().is_some_and(|slots| slots.has_suspects())
     }
 
-    /// The slots of this process, made when first needed.
+    /// The slots of this process, made when first needed: of the workers, of the hook threads, and of who judges letters.
     pub(super) fn slots(&self) -> Option<Arc<Slots>> {
         let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
         if slots.is_none() {
-            match Slots::open(&self.config.store, self.pool.current_num_threads() + HOOK_THREADS) {
+            match Slots::open(&self.config.store, self.pool.current_num_threads() + HOOK_THREADS + 1) {
                 Ok(opened) => *slots = Some(Arc::new(opened)),
                 Err(error) => {
                     tracing::debug!(%error, "what is judged cannot be noted: a mail that kills is not found out");
