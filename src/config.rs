@@ -66,7 +66,7 @@ pub struct Incoming {
     pub trusted_authserv: Vec<String>,
     /// Signatures (RFC 6376) of mail that no trusted server speaks of are checked here.
     pub check_dkim: bool,
-    /// Whom `check_dkim` asks. Empty: those of the system.
+    /// Whom to ask for names and keys. Empty: those of the system.
     #[serde(deserialize_with = "name_servers")]
     pub name_servers: Vec<SocketAddr>,
     pub keep: Keep,
@@ -494,7 +494,7 @@ drop_folder = "drop"
 # no_envelope = "refuse"         # a file without x-receiver lines: refuse | headers (use To, Cc and From)
 # trusted_authserv = []          # servers in front of this one whose Authentication-Results are believed, the topmost field only
 # check_dkim = false             # check DKIM signatures of mail that no trusted server speaks of
-# name_servers = []              # whom check_dkim asks, as "IP" or "IP:PORT"; empty: those of /etc/resolv.conf
+# name_servers = []              # whom to ask for names and keys, as "IP" or "IP:PORT"; empty: those of /etc/resolv.conf
 # keep = "remove"                # what becomes of a settled file: remove | done (kept under done/DATE/ for keep_for)
 # keep_for = "30d"
 # alert_silence = "0"            # doctor warns when no mail came for so long; 0: never

@@ -3,48 +3,33 @@
 
 mod common;
 
-use std::net::UdpSocket;
+#[path = "common/dns.rs"]
+mod dns;
+
 use std::time::{Duration, Instant};
 
 use common::Server;
-use hickory_resolver::proto::op::{Message, ResponseCode};
+use dns::{Said, name_server};
 use hickory_resolver::proto::rr::rdata::TXT;
-use hickory_resolver::proto::rr::{RData, Record};
+use hickory_resolver::proto::rr::{RData, RecordType};
 use serde_json::json;
 
 /// RFC 8463 appendix A.
 const MAIL: &str = include_str!("../testdata/seeds/dkim/rfc8463.eml");
 const KEY: [&str; 2] = ["v=DKIM1; k=ed25519; ", "p=11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo="];
 
-/// Answers by what the selector says: `brisbane` is a key in two strings, `broken` is SERVFAIL, `silent` is nothing, all else is not there.
-fn name_server() -> String {
-    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
-    let address = socket.local_addr().unwrap();
-    std::thread::spawn(move || {
-        let mut buffer = [0; 1500];
-        while let Ok((length, client)) = socket.recv_from(&mut buffer) {
-            let Ok(asked) = Message::from_vec(&buffer[..length]) else { continue };
-            let question = asked.queries[0].clone();
-            let mut answer = Message::response(asked.id, asked.op_code);
-            let name = question.name().clone();
-            answer.add_query(question);
-            match name.to_string().split('.').next().unwrap() {
-                "brisbane" => {
-                    let strings = KEY.map(str::to_owned).to_vec();
-                    answer.add_answer(Record::from_rdata(name, 300, RData::TXT(TXT::new(strings))));
-                }
-                "broken" => answer.metadata.response_code = ResponseCode::ServFail,
-                "silent" => continue,
-                _ => answer.metadata.response_code = ResponseCode::NXDomain,
-            }
-            socket.send_to(&answer.to_vec().unwrap(), client).unwrap();
-        }
-    });
-    address.to_string()
+/// By what the selector says: `brisbane` is a key in two strings, `broken` is SERVFAIL, `silent` is nothing, all else is not there.
+fn keys(name: &str, _: RecordType) -> Said {
+    match name.split('.').next().unwrap() {
+        "brisbane" => Said::Records(vec![RData::TXT(TXT::new(KEY.map(str::to_owned).to_vec()))]),
+        "broken" => Said::Broken,
+        "silent" => Said::Silence,
+        _ => Said::Nowhere,
+    }
 }
 
 fn server() -> Server {
-    let server = Server::with(&format!("[incoming]\ncheck_dkim = true\nname_servers = [\"{}\"]", name_server()));
+    let server = Server::with(&format!("[incoming]\ncheck_dkim = true\nname_servers = [\"{}\"]", name_server(keys)));
     server.list("news", "announcements", &["senders=any", "senders_verified=pass"]);
     server
 }

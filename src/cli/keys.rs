@@ -4,14 +4,13 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use hickory_resolver::TokioResolver;
-use hickory_resolver::config::{ConnectionConfig, NameServerConfig, ResolverConfig};
-use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::net::{DnsError, NetError};
 use hickory_resolver::proto::op::ResponseCode;
 use hickory_resolver::proto::rr::{Name, RData};
 use tokio::runtime::Runtime;
 
 use crate::engine::{Found, KeyResolver};
+use crate::smtp::names;
 
 /// A name is given up after so long, whatever the resolver's own settings are.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -45,24 +44,10 @@ impl Asking {
         let runtime = runtime.map_err(|error| error.to_string())?;
         let resolver = {
             let _inside = runtime.enter();
-            let building = match named {
-                [] => TokioResolver::builder_tokio(),
-                named => Ok(TokioResolver::builder_with_config(asked(named), TokioRuntimeProvider::default())),
-            };
-            building.and_then(hickory_resolver::ResolverBuilder::build)
+            names::resolver(named)
         };
         Ok(Self { resolver: resolver.map_err(|error| error.to_string())?, runtime: Some(runtime) })
     }
-}
-
-/// By UDP, and by TCP what does not fit.
-fn asked(named: &[SocketAddr]) -> ResolverConfig {
-    let servers = named.iter().map(|server| {
-        let mut connections = vec![ConnectionConfig::udp(), ConnectionConfig::tcp()];
-        connections.iter_mut().for_each(|connection| connection.port = server.port());
-        NameServerConfig::new(server.ip(), true, connections)
-    });
-    ResolverConfig::from_parts(None, Vec::new(), servers.collect())
 }
 
 impl KeyResolver for NameServers {

@@ -130,9 +130,11 @@ fn names(config: &Config) -> Vec<Check> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let Ok(runtime) = runtime else { return Vec::new() };
     runtime.block_on(async {
-        let built = TokioResolver::builder_tokio().and_then(hickory_resolver::ResolverBuilder::build);
-        let Ok(resolver) = built else {
-            return vec![Check::warning("dns", "the system's resolver cannot be used (see /etc/resolv.conf)")];
+        let Ok(resolver) = super::names::resolver(&config.incoming.name_servers) else {
+            return vec![Check::warning(
+                "dns",
+                "name servers cannot be asked (see /etc/resolv.conf, or incoming.name_servers)",
+            )];
         };
         let mut checks = Vec::new();
         let asked = tokio::time::timeout(PATIENCE, async {

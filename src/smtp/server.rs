@@ -107,7 +107,10 @@ impl Server {
             .enable_all()
             .build()
             .map_err(ServerError::Threads)?;
-        let names = policy.needs_names().then(|| runtime.block_on(async { Names::new() })).flatten();
+        let names = policy
+            .needs_names()
+            .then(|| runtime.block_on(async { Names::new(&config.incoming.name_servers) }))
+            .flatten();
         let shared = Arc::new(Shared {
             connections: Connections::new(smtp.connections, smtp.connections_per_address),
             depositor: Depositor::start(Arc::clone(&depot), engine),

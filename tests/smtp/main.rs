@@ -3,6 +3,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::disallowed_methods)]
 #![allow(clippy::case_sensitive_file_extension_comparisons)] // names that we gave ourselves
 
+#[path = "../common/dns.rs"]
+mod dns;
+
 #[path = "../common/mod.rs"]
 mod common;
 
@@ -18,6 +21,8 @@ mod refusals;
 mod secure;
 
 mod lmtp;
+
+mod names;
 
 mod bounces;
 
