@@ -19,6 +19,7 @@ use crate::smtp::deposit::Engine;
 use crate::smtp::metrics::add;
 use crate::smtp::server::Server;
 use crate::spool::Depot;
+use crate::store::Stall;
 
 /// Receive mail by SMTP and LMTP, and take it into its lists as it comes
 #[derive(Args)]
@@ -190,6 +191,12 @@ fn figures(desk: &Weak<Desk>) -> String {
         all.iter().for_each(|(name, help, value)| add(&mut text, name, help, "gauge", &value.to_string()));
         add(&mut text, "batch_seconds", "How long it took", "gauge", &sheet.elapsed_s.to_string());
     }
+    let stall = match desk.mill.store.stall() {
+        Stall::None => "0",
+        Stall::Slowed => "1",
+        Stall::Stopped => "2",
+    };
+    add(&mut text, "store_stall", "Whether the store keeps writers waiting: 0 no, 1 slowed, 2 stopped", "gauge", stall);
     let (count, oldest) = waiting(&desk.mill);
     add(&mut text, "drop_files", "Files in the drop folder", "gauge", &count.to_string());
     add(&mut text, "drop_oldest_seconds", "Age of the oldest of them", "gauge", &oldest.to_string());

@@ -135,6 +135,15 @@ impl Staged {
     }
 }
 
+/// Whether a store keeps writers waiting, because it cannot put away what is written as fast as it comes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stall {
+    None,
+    Slowed,
+    /// Nothing is written before there is room, or ever again.
+    Stopped,
+}
+
 /// What is written together, and the claims that are settled by it.
 #[derive(Clone, Debug, Default)]
 pub struct Group {
@@ -225,6 +234,11 @@ pub trait ListStore: Send + Sync {
     /// Called before a batch: makes a store that ran into a full disk take mail again, where it can.
     fn recover(&self) -> Result<(), StoreError> {
         Ok(())
+    }
+
+    /// Whether writers are kept waiting now.
+    fn stall(&self) -> Stall {
+        Stall::None
     }
 
     /// A consistent copy in a folder that does not exist yet, also while mail is being stored.

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
-use super::{Counter, Group, ListStore, Receipt, Staged, StoreError, TopicEntry, TopicQuery};
+use super::{Counter, Group, ListStore, Receipt, Staged, Stall, StoreError, TopicEntry, TopicQuery};
 use crate::model::item::{BlobEntry, Discussion, Item, JournalEntry, LedgerEntry, LibraryFile, OutboxEntry};
 use crate::model::list::{ItemId, List, ListId};
 use crate::model::mail::{BlobHash, MailId};
@@ -70,6 +70,11 @@ impl<S: ListStore> ListStore for Revived<S> {
         *slot = Some(Arc::new(store));
         self.full.store(false, Ordering::Release);
         Ok(())
+    }
+
+    /// One that is closed and could not be opened again takes nothing.
+    fn stall(&self) -> Stall {
+        self.open_store().map_or(Stall::Stopped, |store| store.stall())
     }
 
     fn stage(&self, blobs: Vec<(u64, Arc<[u8]>)>) -> Result<Staged, StoreError> {

@@ -288,6 +288,7 @@ fn metrics_are_served_on_loopback() {
         "mailmill_smtp_refused_total{reply=\"550 5.1.1\"} 1",
         "mailmill_smtp_connections_open 1",
         "mailmill_drop_files 0",
+        "mailmill_store_stall 0",
     ] {
         assert!(text.lines().any(|known| known == line), "{line} in {text}");
     }

@@ -15,7 +15,7 @@ use rocksdb::{
     LogLevel, Options, ReadOptions, WriteBatch, WriteOptions,
 };
 
-use super::{Counter, Group, ListStore, Receipt, Staged, StoreError, TopicEntry, TopicQuery, Write, keys};
+use super::{Counter, Group, ListStore, Receipt, Staged, Stall, StoreError, TopicEntry, TopicQuery, Write, keys};
 use crate::model::item::{BlobEntry, Discussion, Item, JournalEntry, LedgerEntry, LibraryFile, OutboxEntry};
 use crate::model::list::{ItemId, List, ListId};
 use crate::model::mail::{BlobHash, MailId};
@@ -388,6 +388,17 @@ impl ListStore for RocksStore {
         // Files that were deleted are written to as gladly as any: what went into them is not stored.
         self.place.check()?;
         Ok(Receipt::all(group.claims))
+    }
+
+    fn stall(&self) -> Stall {
+        let says = |name| matches!(self.db.property_int_value(name), Ok(Some(value)) if value > 0);
+        if self.full.is_some() || says("rocksdb.is-write-stopped") {
+            Stall::Stopped
+        } else if says("rocksdb.actual-delayed-write-rate") {
+            Stall::Slowed
+        } else {
+            Stall::None
+        }
     }
 
     fn stage(&self, blobs: Vec<(u64, Arc<[u8]>)>) -> Result<Staged, StoreError> {
@@ -765,6 +776,20 @@ mod tests {
         fs::create_dir_all(path.join("db")).unwrap();
         fs::write(path.join("db/CURRENT"), "").unwrap();
         assert!(matches!(store.commit(write()), Err(StoreError::Gone { .. })), "another store lies there");
+    }
+
+    #[test]
+    fn a_store_at_rest_keeps_nobody_waiting_and_a_full_one_everybody() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut store = RocksStore::open(folder.path()).unwrap();
+        assert_eq!(store.stall(), Stall::None);
+        store.full = Some("no room".to_owned());
+        assert_eq!(store.stall(), Stall::Stopped);
+        store.full = None;
+        // The properties are known under these names: a name that is not known has no value.
+        for name in ["rocksdb.is-write-stopped", "rocksdb.actual-delayed-write-rate"] {
+            assert_eq!(store.db.property_int_value(name), Ok(Some(0)), "{name}");
+        }
     }
 
     #[test]
