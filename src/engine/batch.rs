@@ -218,16 +218,7 @@ impl Batch<'_> {
             }
             threads.spawn(move || self.gather_groups(&to_commit, (&groups, &done), &decided));
             self.mill.pool.in_place_scope(|workers| {
-                let mut feeder = Feeder {
-                    batch: self,
-                    workers,
-                    judged,
-                    asked,
-                    chunk: Vec::new(),
-                    bytes: 0,
-                    lost: 0,
-                    is_light: true,
-                };
+                let mut feeder = Feeder { batch: self, workers, judged, asked, chunk: Vec::new(), bytes: 0, lost: 0 };
                 if let Err(error) = feeder.feed(work) {
                     self.halt(error);
                 }

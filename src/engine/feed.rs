@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use crossbeam_channel::Sender;
 
 use super::batch::{Batch, HOOK_THREADS, Judged, Parcel, Work, lock};
+use super::letters::LIGHT;
 use super::poison::Alone;
 use super::{EngineError, Progress};
 use crate::import_source::Found;
@@ -28,8 +29,6 @@ pub(super) struct Feeder<'f, 's> {
     pub(super) bytes: u64,
     /// Files that another server took first.
     pub(super) lost: u64,
-    /// The chunk holds letters alone, and small ones.
-    pub(super) is_light: bool,
 }
 
 impl Feeder<'_, '_> {
@@ -210,11 +209,10 @@ impl Feeder<'_, '_> {
         if self.chunk.is_empty() {
             return;
         }
-        self.bytes = 0;
+        let is_light = std::mem::take(&mut self.bytes) <= LIGHT;
         let chunk = std::mem::take(&mut self.chunk);
         let (batch, judged, asked) = (self.batch, self.judged.clone(), self.asked.clone());
         batch.judging.fetch_add(chunk.len() as u64, Ordering::Release);
-        let is_light = std::mem::replace(&mut self.is_light, true);
         if is_light && chunk.iter().all(Parcel::is_letter) {
             let slot = batch.mill.pool.current_num_threads() + HOOK_THREADS;
             return batch.judge_chunk(chunk, slot, &judged, &asked);

@@ -14,7 +14,7 @@ use crate::directory::Directory;
 use crate::engine::Mill;
 use crate::extract::Limits;
 use crate::model::list::List;
-use crate::model::mail::{AuthResult, Authentication, ClaimId, Envelope, Mail, MailId, Part};
+use crate::model::mail::{Authentication, ClaimId, Envelope, Mail, MailId, Part};
 use crate::model::outcome::Reason;
 use crate::model::plan::{Delivery, Failure, Plan, Routed};
 use crate::model::units;
@@ -176,27 +176,15 @@ impl Mill {
         if let Some(text) = unread.or_else(|| over_limit(found.as_ref(), &mail, limits)) {
             return Ok(Plan { message_id: mail.message_id, ..failed(Reason::Limit, text, found) }.into());
         }
-        let signatures = match self.check_signatures(original, &mail, policy) {
-            Some(dkim::Checked::Wants(names)) => return Ok(Verdict::Keys(names)),
-            Some(dkim::Checked::Results(results)) => results,
-            None => Vec::new(),
+        let is_unsure = match self.check_signatures(original, &mut mail, policy) {
+            Ok(is_unsure) => is_unsure,
+            Err(names) => return Ok(Verdict::Keys(names)),
         };
-        let is_unsure = signatures.iter().any(|signature| signature.result == "temperror");
-        if !signatures.is_empty() {
-            mail.authentication = Some(self.found_out(signatures, mail.author_domain.as_deref()));
-        }
         let (envelope, routed) = self.route(found, &mail, size, policy, directory);
-        if is_unsure
-            && !matches!(policy, Policy::AtLast)
-            && routed.failures.iter().any(|failure| failure.reason == Reason::SenderForged)
-        {
-            let mut plan = failed(Reason::KeyUnavailable, Reason::KeyUnavailable.text().to_owned(), None);
-            plan.failures = unsure(routed.failures);
-            return Ok(Verdict::Later(Box::new(Plan {
-                message_id: mail.message_id,
-                sender: Some(envelope.sender),
-                ..plan
-            })));
+        let unsure = if is_unsure { unsure(&routed.failures) } else { Vec::new() };
+        if !unsure.is_empty() {
+            let plan = failed(Reason::KeyUnavailable, String::new(), Some(envelope));
+            return Ok(Verdict::Later(Box::new(Plan { message_id: mail.message_id, failures: unsure, ..plan })));
         }
         let received = jiff::Timestamp::now().as_second();
         let facts = Facts { claim: id, source, size, mail_id, sender: envelope.sender, received };
@@ -223,17 +211,22 @@ impl Mill {
         Ok(plan.into())
     }
 
-    /// What the signatures of a mail that comes in are worth, where that is ours to find out.
-    fn check_signatures(&self, original: &[u8], mail: &Mail<'_>, policy: &Policy) -> Option<dkim::Checked> {
-        let keys = self.keys.as_ref()?;
-        let is_asked = policy.is_by_envelope() && mail.authentication.is_none();
-        is_asked.then(|| dkim::check(original, &|name| keys.known(name)))
-    }
-
-    fn found_out(&self, dkim: Vec<AuthResult>, author: Option<&str>) -> Authentication {
+    /// Adds what the signatures of a mail that comes in are worth, where that is ours to find out. Whether another time may find out
+    /// more; or the names that have to be looked up first.
+    fn check_signatures(&self, original: &[u8], mail: &mut Mail<'_>, policy: &Policy) -> Result<bool, Vec<String>> {
+        let Some(keys) = self.keys.as_ref().filter(|_| policy.is_by_envelope() && mail.authentication.is_none()) else {
+            return Ok(false);
+        };
+        let dkim = match dkim::check(original, &|name| keys.known(name)) {
+            dkim::Checked::Wants(names) => return Err(names),
+            dkim::Checked::Results(results) if results.is_empty() => return Ok(false),
+            dkim::Checked::Results(results) => results,
+        };
+        let is_unsure = dkim.iter().any(|signature| signature.result == "temperror");
         let mut found = Authentication { authserv_id: self.config.server.clone(), dkim, ..Authentication::default() };
-        found.aligned = author.is_some_and(|author| found.speaks_for(author));
-        found
+        found.aligned = mail.author_domain.as_ref().is_some_and(|author| found.speaks_for(author));
+        mail.authentication = Some(found);
+        Ok(is_unsure && !matches!(policy, Policy::AtLast))
     }
 
     fn is_routed_by_header(&self) -> bool {
@@ -307,12 +300,12 @@ impl Mill {
 }
 
 /// Nobody is refused as forged before the key was looked up. The others are told again when the mail is judged.
-fn unsure(failures: Vec<Failure>) -> Vec<Failure> {
-    let forged = failures.into_iter().filter(|failure| failure.reason == Reason::SenderForged);
+fn unsure(failures: &[Failure]) -> Vec<Failure> {
+    let forged = failures.iter().filter(|failure| failure.reason == Reason::SenderForged);
     let unsure = forged.map(|failure| Failure {
         reason: Reason::KeyUnavailable,
         text: format!("{}: the key of a signature cannot be looked up", failure.text),
-        ..failure
+        recipient: failure.recipient.clone(),
     });
     unsure.collect()
 }

@@ -29,8 +29,8 @@ const QUIET: Duration = Duration::from_millis(100);
 /// or after so long, so that its sheet is written.
 const LONGEST: Duration = Duration::from_secs(10);
 
-/// Letters of at most so many bytes are judged where they arrive: to wake a worker for them costs more.
-const LIGHT: u64 = 32 << 10;
+/// A chunk of letters of at most so many bytes is judged where it arrives: to wake a worker for it costs more.
+pub(super) const LIGHT: u64 = 128 << 10;
 
 impl Feeder<'_, '_> {
     pub(super) fn feed_letters(&mut self, letters: &Receiver<Letter>) -> Result<(), EngineError> {
@@ -52,7 +52,6 @@ impl Feeder<'_, '_> {
             self.batch.number_for_claim()?;
             let Letter { name, bytes, taken } = letter;
             let (id, size) = (self.batch.next_id(), bytes.len() as u64);
-            self.is_light &= size <= LIGHT;
             self.push(size, Parcel { taken: Some(taken), bytes: Some(Ok(bytes)), ..Parcel::named(id, name) });
         }
         Ok(())

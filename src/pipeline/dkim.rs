@@ -101,7 +101,8 @@ fn with_crlf(original: &[u8]) -> Cow<'_, [u8]> {
 }
 
 fn check_message(mut message: AuthenticatedMessage<'_>, known: &dyn Fn(&str) -> Option<Key>) -> Checked {
-    let signatures = message.dkim_signatures().len();
+    // Broken ones have a result, too.
+    let signatures = message.dkim_signatures().len() + message.errors().len();
     if signatures > MOST_SIGNATURES || message.headers().len() > MOST_FIELDS {
         return Checked::Results(vec![AuthResult { result: "policy".to_owned(), domain: None }]);
     }
@@ -114,7 +115,7 @@ fn check_message(mut message: AuthenticatedMessage<'_>, known: &dyn Fn(&str) -> 
     let (mut keys, mut wanted) = (Vec::with_capacity(names.len()), Vec::new());
     for name in names {
         match known(&name) {
-            Some(key) => keys.push((name, key)),
+            Some(key) => keys.push((name.into_boxed_str(), key)),
             None if !wanted.contains(&name) => wanted.push(name),
             None => {}
         }
@@ -179,11 +180,11 @@ fn library() -> Option<&'static MessageAuthenticator> {
 }
 
 /// The keys of one mail, as the library asks for them.
-struct Keys(Vec<(String, Key)>);
+struct Keys(Vec<(Box<str>, Key)>);
 
 impl Keys {
     fn find(&self, name: &str) -> Option<&Key> {
-        self.0.iter().find(|(found, _)| found == name).map(|(_, key)| key)
+        self.0.iter().find(|(found, _)| **found == *name).map(|(_, key)| key)
     }
 }
 
@@ -194,10 +195,7 @@ impl ResolverCache<Box<str>, TxtRecord> for Keys {
         Box<str>: std::borrow::Borrow<Q>,
         Q: std::hash::Hash + Eq + ?Sized,
     {
-        let found = self.0.iter().find(|(known, _)| {
-            let known: Box<str> = known.as_str().into();
-            std::borrow::Borrow::<Q>::borrow(&known) == name
-        });
+        let found = self.0.iter().find(|(known, _)| std::borrow::Borrow::<Q>::borrow(known) == name);
         Some(found.map_or_else(Key::none, |(_, key)| key.clone()).0)
     }
 
@@ -408,6 +406,9 @@ mod tests {
         assert_eq!(many(MOST_SIGNATURES).len(), MOST_SIGNATURES);
         assert!(many(MOST_SIGNATURES).iter().all(|(word, _)| word == "pass"));
         assert_eq!(many(MOST_SIGNATURES + 1), [("policy".to_owned(), None)]);
+        let broken = "DKIM-Signature: v=2; a=rsa-sha256; d=a; s=s; h=from; bh=aa; b=aa\r\n";
+        assert_eq!(judged(&(broken.repeat(2) + TEXT)).len(), 2);
+        assert_eq!(judged(&(broken.repeat(MOST_SIGNATURES + 1) + TEXT)), [("policy".to_owned(), None)]);
         let named = vec!["From"; MOST_NAMED + 1];
         assert_eq!(judged(&signed(TEXT, &named, Canonicalization::Relaxed, false)), [("neutral".to_owned(), None)]);
         let long = format!("{}{TEXT}", "X: y\r\n".repeat(MOST_FIELDS));

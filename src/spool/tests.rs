@@ -31,6 +31,14 @@ fn folder() -> TempDir {
     tempfile::tempdir().unwrap()
 }
 
+/// A server that has a folder to itself.
+fn alone() -> (TempDir, Server, Spool) {
+    let folder = folder();
+    let server = Server::new(folder.path(), "a");
+    let spool = server.spool();
+    (folder, server, spool)
+}
+
 impl Server {
     fn new(root: &Path, label: &str) -> Self {
         let options = SpoolOptions {
@@ -50,6 +58,14 @@ impl Server {
 
     fn put(&self, name: &str, text: &str) {
         fs::write(self.root.join(name), text).unwrap();
+    }
+
+    /// `1.eml` to `3.eml`, by their numbers.
+    fn refuse_three(&self, spool: &Spool) {
+        for number in 1..=3 {
+            self.put(&format!("{number}.eml"), "x");
+            refuse(spool, claim(spool, &format!("{number}.eml"), number));
+        }
     }
 
     fn own(&self, folder: &str) -> BTreeSet<String> {
@@ -119,9 +135,7 @@ fn receipt() -> crate::store::Receipt {
 
 #[test]
 fn only_what_may_be_mail_is_listed_and_each_once() {
-    let folder = folder();
-    let server = Server::new(folder.path(), "a");
-    let spool = server.spool();
+    let (folder, server, spool) = alone();
     for name in ["a.eml", "b", ".hidden", "c.eml"] {
         server.put(name, "x");
     }
@@ -135,9 +149,7 @@ fn only_what_may_be_mail_is_listed_and_each_once() {
 
 #[test]
 fn a_folder_that_cannot_be_listed_is_an_error_that_names_it() {
-    let folder = folder();
-    let server = Server::new(folder.path(), "a");
-    let spool = server.spool();
+    let (folder, server, spool) = alone();
     for step in ["list", "read list"] {
         server.fails(step, Errno::IO);
         let failed = match spool.list() {
@@ -155,9 +167,7 @@ fn a_folder_that_cannot_be_listed_is_an_error_that_names_it() {
 /// Several thousand names, read in stretches, while another server takes them all away.
 #[test]
 fn a_stretch_is_read_anew_when_its_files_are_gone() {
-    let folder = folder();
-    let server = Server::new(folder.path(), "a");
-    let spool = server.spool();
+    let (folder, server, spool) = alone();
     for number in 0..3000 {
         server.put(&format!("{number}.eml"), "");
     }
@@ -232,9 +242,7 @@ fn a_patient_server_leaves_young_files_to_the_one_they_fall_to() {
 
 #[test]
 fn what_is_no_plain_file_of_its_own_is_told_by_its_kind() {
-    let folder = folder();
-    let server = Server::new(folder.path(), "a");
-    let spool = server.spool();
+    let (folder, server, spool) = alone();
     let at = |name: &str| folder.path().join(name);
     std::os::unix::fs::symlink("/etc/passwd", at("link.eml")).unwrap();
     rustix::fs::mknodat(CWD, at("pipe.eml"), FileType::Fifo, Mode::from_raw_mode(0o600), 0).unwrap();
@@ -268,9 +276,7 @@ fn what_is_no_plain_file_of_its_own_is_told_by_its_kind() {
 /// A program that delivers by link and unlink (maildrop, procmail) is between the two.
 #[test]
 fn a_second_link_may_be_gone_in_a_moment() {
-    let folder = folder();
-    let server = Server::new(folder.path(), "a");
-    let spool = server.spool();
+    let (folder, server, spool) = alone();
     server.put("x.eml", "x");
     fs::hard_link(folder.path().join("x.eml"), folder.path().join(".tmp")).unwrap();
     assert!(matches!(spool.take(Entry::named("x.eml".into()), id(1)), Taken::Incomplete));
@@ -280,9 +286,7 @@ fn a_second_link_may_be_gone_in_a_moment() {
 
 #[test]
 fn a_file_that_somebody_writes_to_is_left_alone() {
-    let folder = folder();
-    let server = Server::new(folder.path(), "a");
-    let spool = server.spool();
+    let (folder, _server, spool) = alone();
     let writer = File::create(folder.path().join("x.eml")).unwrap();
     assert!(matches!(spool.take(Entry::named("x.eml".into()), id(1)), Taken::Incomplete));
     drop(writer);
@@ -315,9 +319,7 @@ fn files_of_other_machines_must_have_been_still() {
 
 #[test]
 fn a_mail_is_mapped_or_copied_by_its_size_and_refused_beyond_the_limit() {
-    let folder = folder();
-    let server = Server::new(folder.path(), "a");
-    let spool = server.spool();
+    let (_folder, server, spool) = alone();
     server.put("x.eml", "0123456789");
     let mut claim = claim(&spool, "x.eml", 1);
     assert!(matches!(claim.read(&spool, 10, 10).unwrap(), Bytes::Mapped(map) if *map == *b"0123456789"));
@@ -350,9 +352,7 @@ fn errors_that_pass_by_themselves_are_told_from_those_that_stay() {
 
 #[test]
 fn what_the_file_system_answers_decides_what_becomes_of_a_file() {
-    let folder = folder();
-    let server = Server::new(folder.path(), "a");
-    let spool = server.spool();
+    let (_folder, server, spool) = alone();
     let take = |number| spool.take(Entry::named("x.eml".into()), id(number));
     assert!(matches!(take(1), Taken::Gone), "it was never there");
     server.put("x.eml", "x");
@@ -377,9 +377,7 @@ fn what_the_file_system_answers_decides_what_becomes_of_a_file() {
 
 #[test]
 fn a_name_of_any_length_is_kept_even_where_there_is_no_room() {
-    let folder = folder();
-    let server = Server::new(folder.path(), "a");
-    let spool = server.spool();
+    let (_folder, server, spool) = alone();
     let long = format!("{}.eml", "n".repeat(251));
     server.put(&long, "x");
     server.fails("side record", Errno::IO);
@@ -431,9 +429,7 @@ fn a_rename_that_arrived_is_believed_whatever_was_answered() {
 
 #[test]
 fn a_claim_ends_where_its_settlement_says() {
-    let folder = folder();
-    let server = Server::new(folder.path(), "a");
-    let spool = server.spool();
+    let (_folder, server, spool) = alone();
     for number in 1..=5 {
         server.put(&format!("{number}.eml"), "x");
     }
@@ -484,9 +480,7 @@ fn a_settlement_that_fails_leaves_the_claim_where_it_is() {
 /// It has moved, and is found there: only a power loss could undo that, and then it is a claim again.
 #[test]
 fn a_folder_that_cannot_be_synced_undoes_nothing() {
-    let folder = folder();
-    let server = Server::new(folder.path(), "a");
-    let spool = server.spool();
+    let (_folder, server, spool) = alone();
     server.put("x.eml", "x");
     let claim = claim(&spool, "x.eml", 1);
     server.fails("sync folder", Errno::IO);
@@ -498,13 +492,8 @@ fn a_folder_that_cannot_be_synced_undoes_nothing() {
 
 #[test]
 fn a_failed_mail_is_shown_tried_again_or_thrown_away() {
-    let folder = folder();
-    let server = Server::new(folder.path(), "a");
-    let spool = server.spool();
-    for number in 1..=3 {
-        server.put(&format!("{number}.eml"), "x");
-        refuse(&spool, claim(&spool, &format!("{number}.eml"), number));
-    }
+    let (folder, server, spool) = alone();
+    server.refuse_three(&spool);
     fs::create_dir(folder.path().join("4.eml")).unwrap();
     let claimed = spool.take(Entry { name: "4.eml".into(), regular: false }, id(4));
     let Taken::Claim(claimed) = claimed else { panic!("{claimed:?}") };
@@ -536,13 +525,8 @@ fn a_failed_mail_is_shown_tried_again_or_thrown_away() {
 
 #[test]
 fn who_was_told_of_a_refused_mail_is_told_once() {
-    let folder = folder();
-    let server = Server::new(folder.path(), "a");
-    let spool = server.spool();
-    for number in 1..=3 {
-        server.put(&format!("{number}.eml"), "x");
-        refuse(&spool, claim(&spool, &format!("{number}.eml"), number));
-    }
+    let (_folder, server, spool) = alone();
+    server.refuse_three(&spool);
     let untold = |spool: &Spool| spool.untold().unwrap().iter().map(|mail| mail.id.number).collect::<Vec<_>>();
     assert_eq!(untold(&spool), [1, 2, 3]);
     server.fails("mark told", Errno::NOSPC);
@@ -582,9 +566,7 @@ fn a_spool_that_cannot_work_says_why_before_it_takes_anything() {
 
 #[test]
 fn a_claim_folder_that_is_another_one_is_not_ours_any_more() {
-    let folder = folder();
-    let server = Server::new(folder.path(), "a");
-    let spool = server.spool();
+    let (folder, server, spool) = alone();
     spool.check_ours().unwrap();
     let of_file = io::Error::from(Errno::ACCESS);
     spool.check_folder(&of_file).unwrap();
