@@ -582,7 +582,8 @@ struct SmallDisk {
 
 impl SmallDisk {
     fn new(size: &str, reserve: &str) -> Option<Self> {
-        let server = Server::with(&format!("[limits]\nstore_reserve = \"{reserve}\"\n"));
+        // Small groups: of two that are written side by side one fits.
+        let server = Server::with(&format!("[limits]\nstore_reserve = \"{reserve}\"\ngroup_bytes = \"2MiB\"\n"));
         let path = server.path("store").to_str().unwrap().to_owned();
         if let Err(why) = system("mount", &["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs", &path]) {
             skipped(&format!("mount: {why}"));

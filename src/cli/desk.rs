@@ -7,7 +7,7 @@ use std::os::fd::AsRawFd;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use rustix::fs::FlockOperation;
@@ -37,7 +37,7 @@ pub const SHORT: &str = "command";
 /// So long such a command is waited for.
 const SHORT_WAIT: Duration = Duration::from_secs(5);
 
-/// How long the owner waits at its end for answers that are still being given.
+/// How long the owner waits at its end for answers that are still being given, and for whatever else uses the store.
 const LAST_ANSWERS: Duration = Duration::from_secs(10);
 
 impl Lock {
@@ -90,8 +90,6 @@ pub struct Desk {
     pub since: jiff::Timestamp,
     stopped: AtomicBool,
     waker: Mutex<Option<Box<dyn Fn() + Send>>>,
-    answering: Mutex<usize>,
-    answered: Condvar,
     last: Mutex<Option<Sheet>>,
     /// Batches that ended beside the loop, and are to be told of.
     ended: Mutex<Vec<BatchResult>>,
@@ -119,8 +117,6 @@ impl Desk {
             since: jiff::Timestamp::now(),
             stopped: AtomicBool::new(false),
             waker: Mutex::default(),
-            answering: Mutex::default(),
-            answered: Condvar::new(),
             last: Mutex::default(),
             ended: Mutex::default(),
             _lock: lock,
@@ -183,12 +179,9 @@ impl Desk {
     }
 
     fn answer(&self, stream: &UnixStream) {
-        *self.answering.lock().unwrap_or_else(PoisonError::into_inner) += 1;
         if let Err(error) = self.try_answer(stream) {
             tracing::debug!(%error, "a request was not answered to its end");
         }
-        *self.answering.lock().unwrap_or_else(PoisonError::into_inner) -= 1;
-        self.answered.notify_all();
     }
 
     fn try_answer(&self, mut stream: &UnixStream) -> io::Result<()> {
@@ -212,12 +205,15 @@ impl Desk {
         console.finish(exit)
     }
 
-    /// A clean end. Waits until what was asked is answered, but not for ever.
-    pub fn close(&self) {
+    /// A clean end, and the end of the store: waits until what was asked is answered and nobody else uses it, but not for ever. A
+    /// program that ends while a thread still has the store open dies of it.
+    pub fn close(self: Arc<Self>) {
+        self.stopped.store(true, Ordering::Relaxed);
+        let begun = Instant::now();
+        while Arc::strong_count(&self) > 1 && begun.elapsed() < LAST_ANSWERS {
+            std::thread::sleep(Duration::from_millis(2));
+        }
         self.mill.nothing_in_work();
-        let answering = self.answering.lock().unwrap_or_else(PoisonError::into_inner);
-        let waited = self.answered.wait_timeout_while(answering, LAST_ANSWERS, |count| *count > 0);
-        drop(waited.unwrap_or_else(PoisonError::into_inner));
     }
 }
 

@@ -64,6 +64,7 @@ impl Reclaim {
                 )))?;
             }
         }
+        desk.close();
         Ok(Exit::Good)
     }
 }
