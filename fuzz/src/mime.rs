@@ -214,7 +214,7 @@ fn assert_plan(file: &[u8], original: &[u8], mail: &Mail<'_>, plan: &Plan) {
             super::names::assert_clean(&file.name);
             let blob = plan.blobs.iter().find(|blob| blob.hash == file.blob).expect("the plan holds what it names");
             assert_eq!(file.size, blob.bytes.len() as u64);
-            assert_eq!(file.sha256[..], Sha256::digest(&blob.bytes)[..]);
+            assert_eq!(file.sha256[..], Sha256::digest(blob.bytes.as_slice())[..]);
         }
         if let Some(folder) = delivery.library_folder.as_ref().filter(|folder| !folder.is_empty()) {
             super::names::assert_clean(folder);

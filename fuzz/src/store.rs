@@ -9,7 +9,7 @@ use mailmill::directory::Current;
 use mailmill::lists::Lists;
 use mailmill::model::item::{Attachment, Item};
 use mailmill::model::list::{ItemId, Kind, ListId};
-use mailmill::model::mail::{BlobHash, ClaimId, MailId};
+use mailmill::model::mail::{ClaimId, MailId};
 use mailmill::model::names::fold;
 use mailmill::model::outcome::{End, Reason};
 use mailmill::model::plan::{Blob, Decided, Delivery, Failure, Plan};
@@ -276,11 +276,10 @@ fn pick(words: &[&'static str], number: u8) -> &'static str {
 
 fn item(number: u8, wish: &Wish, blobs: &mut Vec<Blob>) -> Item {
     let mut attachment = |name: u8, content: u8| {
-        let bytes: Arc<[u8]> = vec![content % 8; usize::from(content % 8)].into();
-        let hash = BlobHash::of(&bytes);
-        let size = bytes.len() as u64;
+        let blob = Blob::of(vec![content % 8; usize::from(content % 8)]);
+        let (hash, size) = (blob.hash, blob.bytes.len() as u64);
         if !blobs.iter().any(|blob| blob.hash == hash) {
-            blobs.push(Blob { hash, bytes });
+            blobs.push(blob);
         }
         Attachment {
             name: pick(&NAMES, name).to_owned(),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::item::Item;
 use super::list::{ItemId, List, ListId};
-use super::mail::{BlobHash, ClaimId, MailId};
+use super::mail::{BlobBytes, BlobHash, ClaimId, MailId};
 use super::outcome::{End, Problem, Reason};
 use super::thread::Facts;
 use crate::calendar::Update;
@@ -38,7 +38,17 @@ impl Routed {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Blob {
     pub hash: BlobHash,
-    pub bytes: Arc<[u8]>,
+    pub bytes: BlobBytes,
+}
+
+impl Blob {
+    pub fn of(mut bytes: Vec<u8>) -> Self {
+        // It is kept until its group is committed, and whoever decoded it did not know how much it would be.
+        if bytes.capacity() / 2 > bytes.len() {
+            bytes.shrink_to_fit();
+        }
+        Self { hash: BlobHash::of(&bytes), bytes: Arc::new(bytes) }
+    }
 }
 
 /// A new item for one list.

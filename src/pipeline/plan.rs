@@ -3,9 +3,6 @@
 
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
-
-use sha2::{Digest, Sha256};
 
 use crate::calendar::{self, Event, Method, Update, When};
 use crate::model::item::{Attachment, ExtractedFile, Item};
@@ -52,7 +49,7 @@ pub fn plan_within(facts: Facts, mail: &Mail<'_>, routed: Routed, decode: Decode
     let deliveries: Vec<Delivery> =
         routed.accepted.into_iter().map(|accepted| deliver(&facts, mail, accepted, &mut files)).collect();
     let made = files.parts.into_iter().chain(files.hidden).chain([files.original]).flatten();
-    let mut blobs: Vec<Blob> = made.map(|made| made.blob).collect();
+    let mut blobs: Vec<Blob> = made.collect();
     blobs.sort_by_key(|blob| blob.hash);
     blobs.dedup_by_key(|blob| blob.hash);
     // What was decoded only to be found unwanted is not written.
@@ -231,37 +228,23 @@ struct Files<'m, 'r> {
     decode: Decode,
     meter: &'m mut Meter<'m>,
     is_over: bool,
-    parts: Vec<Option<Made>>,
-    hidden: Vec<Option<Made>>,
-    original: Option<Made>,
+    parts: Vec<Option<Blob>>,
+    hidden: Vec<Option<Blob>>,
+    original: Option<Blob>,
 }
 
-#[derive(Clone)]
-struct Made {
-    blob: Blob,
-    sha256: [u8; 32],
-}
-
-impl Made {
-    fn of(bytes: Cow<'_, [u8]>) -> Self {
-        let blob = Blob { hash: BlobHash::of(&bytes), bytes: Arc::from(bytes) };
-        let sha256 = Sha256::digest(&blob.bytes).into();
-        Self { blob, sha256 }
-    }
-
-    fn attachment(&self, name: String, content_type: &str) -> Attachment {
-        Attachment {
-            name,
-            original_name: None,
-            path: None,
-            content_type: content_type.to_owned(),
-            size: self.blob.bytes.len() as u64,
-            sha256: self.sha256,
-            blob: self.blob.hash,
-            inline: false,
-            content_id: None,
-            version: 1,
-        }
+fn attachment(blob: &Blob, name: String, content_type: &str) -> Attachment {
+    Attachment {
+        name,
+        original_name: None,
+        path: None,
+        content_type: content_type.to_owned(),
+        size: blob.bytes.len() as u64,
+        sha256: *blob.hash.as_bytes(),
+        blob: blob.hash,
+        inline: false,
+        content_id: None,
+        version: 1,
     }
 }
 
@@ -302,38 +285,38 @@ impl Files<'_, '_> {
         kept
     }
 
-    fn hidden_file(&mut self, index: usize, bytes: &[u8]) -> Made {
-        if let Some(Some(made)) = self.hidden.get(index) {
-            return made.clone();
+    fn hidden_file(&mut self, index: usize, bytes: &[u8]) -> Blob {
+        if let Some(Some(blob)) = self.hidden.get(index) {
+            return blob.clone();
         }
-        let made = Made::of(Cow::Borrowed(bytes));
+        let blob = Blob::of(bytes.to_vec());
         if let Some(slot) = self.hidden.get_mut(index) {
-            *slot = Some(made.clone());
+            *slot = Some(blob.clone());
         }
-        made
+        blob
     }
 
-    fn part(&mut self, index: usize, part: &Part<'_>) -> Made {
-        if let Some(Some(made)) = self.parts.get(index) {
-            return made.clone();
+    fn part(&mut self, index: usize, part: &Part<'_>) -> Blob {
+        if let Some(Some(blob)) = self.parts.get(index) {
+            return blob.clone();
         }
         if self.is_over {
-            return Made::of(Cow::Borrowed(&[]));
+            return Blob::of(Vec::new());
         }
         let bytes = (self.decode.bytes)(part);
         self.is_over = !(self.meter)(bytes.len() as u64);
-        let made = Made::of(bytes);
+        let blob = Blob::of(bytes.into_owned());
         if let Some(slot) = self.parts.get_mut(index) {
-            *slot = Some(made.clone());
+            *slot = Some(blob.clone());
         }
-        made
+        blob
     }
 
     fn original(&mut self) -> Attachment {
         let mail = self.mail;
-        let made = self.original.get_or_insert_with(|| Made::of(Cow::Borrowed(mail.original)));
+        let blob = self.original.get_or_insert_with(|| Blob::of(mail.original.to_vec()));
         let name = mail.subject.as_deref().map(|subject| format!("{}.eml", one_name(subject))).unwrap_or_default();
-        made.attachment(names::clean(&name, "message.eml"), "message/rfc822")
+        attachment(blob, names::clean(&name, "message.eml"), "message/rfc822")
     }
 }
 
@@ -361,7 +344,7 @@ fn keep(
     list: &List,
     label: &Label<'_>,
     index: usize,
-    made: impl FnOnce() -> Made,
+    blob: impl FnOnce() -> Blob,
     defects: &mut Vec<String>,
     taken: &mut Taken,
 ) -> Option<Attachment> {
@@ -375,19 +358,19 @@ fn keep(
         defects.push(format!("inline-skipped: {name}"));
         return None;
     }
-    let made = made();
-    if let Some(extension) = is_anonymous(label).then(|| infer::get(&made.blob.bytes)).flatten() {
+    let blob = blob();
+    if let Some(extension) = is_anonymous(label).then(|| infer::get(&blob.bytes)).flatten() {
         name = names::clean(&format!("attachment-{}.{}", index + 1, extension.extension()), &fallback);
         if is_blocked(list, label, &name) {
             defects.push(format!("blocked-type: {name}"));
             return None;
         }
     }
-    if let Some(unwanted) = unwanted(list.kind, &made.blob.bytes) {
+    if let Some(unwanted) = unwanted(list.kind, &blob.bytes) {
         defects.push(format!("{unwanted}: {name}"));
         return None;
     }
-    let size = made.blob.bytes.len() as u64;
+    let size = blob.bytes.len() as u64;
     if list.settings.max_attachment_size.is_exceeded_by(size) {
         defects.push(format!("attachment-too-large: {name} ({size} bytes)"));
         return None;
@@ -396,7 +379,7 @@ fn keep(
         original_name: label.name.map(str::to_owned),
         inline: label.inline,
         content_id: label.content_id.map(str::to_owned),
-        ..made.attachment(taken.free(&name), label.content_type)
+        ..attachment(&blob, taken.free(&name), label.content_type)
     })
 }
 
@@ -455,6 +438,8 @@ fn is_blocked(list: &List, label: &Label<'_>, name: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::model::list::ListId;
     use crate::model::mail::TransferEncoding;

@@ -409,19 +409,19 @@ fn the_later_write_of_a_group_wins(make: Make) {
 fn what_is_staged_is_found_once_a_group_names_it_and_gone_without_one(make: Make) {
     let made = make();
     let contents: Vec<Vec<u8>> = (0..20_u8).map(|number| vec![number; 1 << (number % 18)]).collect();
-    let numbered = || contents.iter().zip(7..).map(|(bytes, id)| (id, Arc::from(bytes.as_slice()))).collect::<Vec<_>>();
+    let numbered = || contents.iter().zip(7..).map(|(bytes, id)| (id, Arc::new(bytes.clone()))).collect::<Vec<_>>();
     let forgotten = made.store.stage(numbered()).unwrap();
     drop(forgotten);
     made.store.each_blob(&mut |id, _| panic!("nothing was committed, and {id} is there")).unwrap();
     let staged = made.store.stage(numbered()).unwrap();
-    let later = made.store.stage(vec![(300, Arc::from(&b"later"[..]))]).unwrap();
+    let later = made.store.stage(vec![(300, Arc::new(b"later".to_vec()))]).unwrap();
     let entry = |bytes: &[u8], id| {
         let entry = BlobEntry { id, length: bytes.len() as u64, references: 1 };
         Write::BlobEntry(BlobHash::of(bytes), entry)
     };
     let mut writes: Vec<_> = contents.iter().zip(7..).map(|(bytes, id)| entry(bytes, id)).collect();
     // One on the usual path lies between them.
-    writes.extend([entry(b"between", 200), Write::Blob(200, Arc::from(&b"between"[..]))]);
+    writes.extend([entry(b"between", 200), Write::Blob(200, Arc::new(b"between".to_vec()))]);
     // Not in the order of their ids: two groups may overtake each other.
     made.store.commit(Group { staged: vec![later], writes: vec![entry(b"later", 300)], ..Group::default() }).unwrap();
     made.store.commit(Group { staged: vec![staged], writes, ..Group::default() }).unwrap();

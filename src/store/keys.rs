@@ -27,7 +27,7 @@ use minicbor::{Decode, Encode};
 
 use super::{Counter, StoreError};
 use crate::model::list::{ItemId, ListId};
-use crate::model::mail::{BlobHash, MailId};
+use crate::model::mail::{BlobHash, Hash256, MailId};
 use crate::model::names;
 
 /// The newest format this program reads and the one it writes.
@@ -60,9 +60,9 @@ pub fn journal(mail: MailId, number: u64) -> [u8; 40] {
 }
 
 pub fn message_id_prefix(message_id: &str) -> [u8; 16] {
-    let hash = BlobHash::of(message_id.as_bytes());
+    let hash = Hash256::blake3(message_id.as_bytes());
     let mut prefix = [0; 16];
-    prefix.copy_from_slice(&hash.as_bytes()[..16]);
+    prefix.copy_from_slice(&hash.0[..16]);
     prefix
 }
 

@@ -8,7 +8,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 use super::{Counter, Group, ListStore, Receipt, Staged, StoreError, TopicEntry, TopicQuery, Write};
 use crate::model::item::{BlobEntry, Discussion, Item, JournalEntry, LedgerEntry, LibraryFile, OutboxEntry};
 use crate::model::list::{ItemId, List, ListId};
-use crate::model::mail::{BlobHash, MailId};
+use crate::model::mail::{BlobBytes, BlobHash, MailId};
 use crate::model::names;
 use crate::model::outcome::Sheet;
 use crate::model::thread::{Facts, Key};
@@ -19,7 +19,7 @@ struct Tables {
     counters: BTreeMap<Counter, u64>,
     items: BTreeMap<(ListId, ItemId), Item>,
     files: BTreeMap<(ListId, String, String), LibraryFile>,
-    blobs: BTreeMap<u64, Arc<[u8]>>,
+    blobs: BTreeMap<u64, BlobBytes>,
     blob_index: BTreeMap<BlobHash, BlobEntry>,
     ledger: BTreeMap<(MailId, ListId), LedgerEntry>,
     journal: BTreeMap<(MailId, u64), JournalEntry>,
@@ -115,7 +115,7 @@ impl ListStore for MemoryStore {
         Ok(Receipt::all(group.claims))
     }
 
-    fn stage(&self, blobs: Vec<(u64, Arc<[u8]>)>) -> Result<Staged, StoreError> {
+    fn stage(&self, blobs: Vec<(u64, BlobBytes)>) -> Result<Staged, StoreError> {
         Ok(Staged::Memory(blobs))
     }
 

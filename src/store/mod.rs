@@ -22,7 +22,7 @@ use std::sync::Arc;
 
 use crate::model::item::{BlobEntry, Discussion, Item, JournalEntry, LedgerEntry, LibraryFile, OutboxEntry};
 use crate::model::list::{ItemId, List, ListId};
-use crate::model::mail::{BlobHash, ClaimId, MailId};
+use crate::model::mail::{BlobBytes, BlobHash, ClaimId, MailId};
 use crate::model::outcome::Sheet;
 use crate::model::thread::{Facts, Key};
 
@@ -73,7 +73,7 @@ pub enum Write {
     DropItem(ListId, ItemId),
     File(ListId, Box<LibraryFile>),
     DropFiles(ListId),
-    Blob(u64, Arc<[u8]>),
+    Blob(u64, BlobBytes),
     DropBlob(u64),
     BlobEntry(BlobHash, BlobEntry),
     DropBlobEntry(BlobHash),
@@ -120,13 +120,13 @@ pub struct TopicQuery {
 #[derive(Clone, Debug)]
 pub enum Staged {
     /// Where the backend has no better place.
-    Memory(Vec<(u64, Arc<[u8]>)>),
+    Memory(Vec<(u64, BlobBytes)>),
     #[cfg(feature = "rocks")]
     File(Arc<rocks::TableFile>),
 }
 
 impl Staged {
-    fn in_memory(&self) -> &[(u64, Arc<[u8]>)] {
+    fn in_memory(&self) -> &[(u64, BlobBytes)] {
         match self {
             Self::Memory(blobs) => blobs,
             #[cfg(feature = "rocks")]
@@ -187,7 +187,7 @@ pub trait ListStore: Send + Sync {
 
     /// Writes blobs under ids that were never given out before, in rising order, ahead of the group that will name them: bulk bytes
     /// are written once that way, and beside the group before. Durable at the latest with that group.
-    fn stage(&self, blobs: Vec<(u64, Arc<[u8]>)>) -> Result<Staged, StoreError>;
+    fn stage(&self, blobs: Vec<(u64, BlobBytes)>) -> Result<Staged, StoreError>;
 
     fn lists(&self) -> Result<Vec<List>, StoreError>;
     /// The next number of a counter, starting at 1.

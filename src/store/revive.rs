@@ -9,7 +9,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use super::{Counter, Group, ListStore, Receipt, Staged, Stall, StoreError, TopicEntry, TopicQuery};
 use crate::model::item::{BlobEntry, Discussion, Item, JournalEntry, LedgerEntry, LibraryFile, OutboxEntry};
 use crate::model::list::{ItemId, List, ListId};
-use crate::model::mail::{BlobHash, MailId};
+use crate::model::mail::{BlobBytes, BlobHash, MailId};
 use crate::model::outcome::Sheet;
 use crate::model::thread::{Facts, Key};
 
@@ -77,7 +77,7 @@ impl<S: ListStore> ListStore for Revived<S> {
         self.open_store().map_or(Stall::Stopped, |store| store.stall())
     }
 
-    fn stage(&self, blobs: Vec<(u64, Arc<[u8]>)>) -> Result<Staged, StoreError> {
+    fn stage(&self, blobs: Vec<(u64, BlobBytes)>) -> Result<Staged, StoreError> {
         self.open_store()?.stage(blobs)
     }
 
@@ -255,7 +255,7 @@ mod tests {
             if self.0 < 2 { Err(StoreError::Full("test".to_owned())) } else { self.1.commit(group) }
         }
 
-        fn stage(&self, blobs: Vec<(u64, Arc<[u8]>)>) -> Result<Staged, StoreError> {
+        fn stage(&self, blobs: Vec<(u64, BlobBytes)>) -> Result<Staged, StoreError> {
             self.1.stage(blobs)
         }
 

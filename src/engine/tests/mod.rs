@@ -33,7 +33,7 @@ use super::{BatchResult, Mill, Progress, Work};
 use crate::config::Config;
 use crate::model::item::{BlobEntry, Discussion, Item, JournalEntry, LedgerEntry, LibraryFile, OutboxEntry};
 use crate::model::list::{ItemId, Kind, List, ListId};
-use crate::model::mail::{BlobHash, MailId};
+use crate::model::mail::{BlobBytes, BlobHash, MailId};
 use crate::model::outcome::Sheet;
 use crate::model::settings::{ListSettings, Senders};
 use crate::model::thread::{Facts, Key};
@@ -80,7 +80,7 @@ impl ListStore for FaultStore {
         Ok(receipts)
     }
 
-    fn stage(&self, blobs: Vec<(u64, Arc<[u8]>)>) -> Result<Staged, StoreError> {
+    fn stage(&self, blobs: Vec<(u64, BlobBytes)>) -> Result<Staged, StoreError> {
         self.call("stage")?;
         self.inner.stage(blobs)
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{Server, folder, letter, run};
 use crate::model::item::BlobEntry;
 use crate::model::list::{ItemId, Kind, ListId};
-use crate::model::mail::{BlobHash, MailId};
+use crate::model::mail::{BlobBytes, BlobHash, MailId};
 use crate::model::outcome::Sheet;
 use crate::store::{Counter, ListStore, Report, Write};
 
@@ -111,8 +111,8 @@ fn a_ledger_that_names_another_item_is_found() {
 fn bytes_that_are_gone_or_changed_are_found() {
     is_found(|store| vec![Write::DropBlob(store.blob().1.id)], "its bytes are missing");
     is_found(|store| vec![Write::DropBlobEntry(store.blob().0)], "the bytes of `report.txt` are missing");
-    is_found(|store| vec![Write::Blob(store.blob().1.id, Arc::from(&b"fir5t"[..]))], "its bytes have another hash");
-    is_found(|store| vec![Write::Blob(store.blob().1.id, Arc::from(&b"f"[..]))], "has 1 bytes, its entry says");
+    is_found(|store| vec![Write::Blob(store.blob().1.id, Arc::new(b"fir5t".to_vec()))], "its bytes have another hash");
+    is_found(|store| vec![Write::Blob(store.blob().1.id, Arc::new(b"f".to_vec()))], "has 1 bytes, its entry says");
 }
 
 #[test]
@@ -180,10 +180,10 @@ fn a_sheet_that_does_not_add_up_is_found() {
 fn garbage_is_no_error_and_repair_removes_it_and_nothing_else() {
     let store = sound();
     let before = store.server.account();
-    let forgotten: Arc<[u8]> = Arc::from(&b"forgotten"[..]);
+    let forgotten: BlobBytes = Arc::new(b"forgotten".to_vec());
     let entry = BlobEntry { id: 51, length: 9, references: 0 };
     store.breaks(vec![
-        Write::Blob(50, Arc::from(&b"nobody names it"[..])),
+        Write::Blob(50, Arc::new(b"nobody names it".to_vec())),
         Write::Blob(51, Arc::clone(&forgotten)),
         Write::BlobEntry(BlobHash::of(&forgotten), entry),
         Write::Counter(Counter::Blob, 52),

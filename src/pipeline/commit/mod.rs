@@ -413,7 +413,7 @@ mod tests {
 
     fn blob(content: u8) -> Blob {
         let bytes = vec![content; usize::from(content)];
-        Blob { hash: BlobHash::of(&bytes), bytes: bytes.into() }
+        Blob::of(bytes)
     }
 
     fn attachment(name: &str, content: u8) -> Attachment {

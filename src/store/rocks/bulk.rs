@@ -7,7 +7,6 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use rocksdb::{
@@ -15,6 +14,7 @@ use rocksdb::{
 };
 
 use super::backend;
+use crate::model::mail::BlobBytes;
 use crate::store::StoreError;
 
 pub(super) struct Bulk {
@@ -58,7 +58,7 @@ impl Bulk {
     }
 
     /// Writes blobs into a file of their own; synced when this returns. Their ids must go up.
-    pub(super) fn write(&self, blobs: &[(u64, Arc<[u8]>)]) -> Result<TableFile, StoreError> {
+    pub(super) fn write(&self, blobs: &[(u64, BlobBytes)]) -> Result<TableFile, StoreError> {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let file = TableFile {
             table: self.folder.join(format!("{number}.sst")),
@@ -73,7 +73,7 @@ impl Bulk {
         let mut writer = SstFileWriter::create(&options);
         writer.open(&file.table).map_err(backend)?;
         for (id, bytes) in blobs {
-            writer.put(id.to_be_bytes(), bytes).map_err(backend)?;
+            writer.put(id.to_be_bytes(), bytes.as_slice()).map_err(backend)?;
         }
         // Syncs the file.
         writer.finish().map_err(backend)?;
@@ -126,5 +126,7 @@ fn options() -> Options {
     options.set_compression_type(DBCompressionType::None);
     // The disk begins to write while the rest is being put, and the sync at the end is short.
     options.set_bytes_per_sync(1 << 20);
+    // What is larger goes to the file as it is; with the default of 1 MiB it is copied once more (4 % of the time of mixed mail).
+    options.set_writable_file_max_buffer_size(64 << 10);
     options
 }

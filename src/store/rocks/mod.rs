@@ -18,7 +18,7 @@ use rocksdb::{
 use super::{Counter, Group, ListStore, Receipt, Staged, Stall, StoreError, TopicEntry, TopicQuery, Write, keys};
 use crate::model::item::{BlobEntry, Discussion, Item, JournalEntry, LedgerEntry, LibraryFile, OutboxEntry};
 use crate::model::list::{ItemId, List, ListId};
-use crate::model::mail::{BlobHash, MailId};
+use crate::model::mail::{BlobBytes, BlobHash, MailId};
 use crate::model::outcome::Sheet;
 use crate::model::thread::{Facts, Key};
 use bulk::Bulk;
@@ -256,7 +256,7 @@ impl RocksStore {
                 batch.put_cf(family(FILES)?, keys::file(list, &file.folder, &file.name), keys::encode(&*file));
             }
             Write::DropFiles(id) => self.drop_list_of(FILES, batch, id)?,
-            Write::Blob(id, bytes) => batch.put_cf(family(BLOBS)?, id.to_be_bytes(), bytes),
+            Write::Blob(id, bytes) => batch.put_cf(family(BLOBS)?, id.to_be_bytes(), bytes.as_slice()),
             Write::DropBlob(id) => batch.delete_cf(family(BLOBS)?, id.to_be_bytes()),
             Write::BlobEntry(hash, entry) => batch.put_cf(family(BLOB_INDEX)?, hash.as_bytes(), keys::encode(&entry)),
             Write::DropBlobEntry(hash) => batch.delete_cf(family(BLOB_INDEX)?, hash.as_bytes()),
@@ -373,7 +373,7 @@ impl ListStore for RocksStore {
         if !group.writes.is_empty() || !group.staged.is_empty() {
             let mut batch = WriteBatch::default();
             for (id, bytes) in group.staged.iter().flat_map(Staged::in_memory) {
-                batch.put_cf(self.family(BLOBS)?, id.to_be_bytes(), bytes);
+                batch.put_cf(self.family(BLOBS)?, id.to_be_bytes(), bytes.as_slice());
             }
             for write in group.writes {
                 self.put(&mut batch, write)?;
@@ -401,7 +401,7 @@ impl ListStore for RocksStore {
         }
     }
 
-    fn stage(&self, blobs: Vec<(u64, Arc<[u8]>)>) -> Result<Staged, StoreError> {
+    fn stage(&self, blobs: Vec<(u64, BlobBytes)>) -> Result<Staged, StoreError> {
         match &self.bulk {
             Some(bulk) if !blobs.is_empty() => Ok(Staged::File(Arc::new(bulk.write(&blobs)?))),
             _ => Ok(Staged::Memory(blobs)),
@@ -796,7 +796,7 @@ mod tests {
     fn what_was_staged_by_a_process_that_died_is_removed_and_what_was_committed_survives_it() {
         let folder = tempfile::tempdir().unwrap();
         let store = RocksStore::open(folder.path()).unwrap();
-        let blob = |bytes: &[u8]| vec![(7, Arc::from(bytes))];
+        let blob = |bytes: &[u8]| vec![(7, Arc::new(bytes.to_vec()))];
         let committed = store.stage(blob(b"committed")).unwrap();
         let entry = BlobEntry { id: 7, length: 9, references: 1 };
         let writes = vec![Write::BlobEntry(BlobHash::of(b"committed"), entry)];
@@ -815,7 +815,7 @@ mod tests {
     fn what_was_taken_in_and_never_named_is_removed_by_the_next_process() {
         let folder = tempfile::tempdir().unwrap();
         let store = RocksStore::open(folder.path()).unwrap();
-        let stage = |id: u64, bytes: &[u8]| store.stage(vec![(id, Arc::from(bytes))]).unwrap();
+        let stage = |id: u64, bytes: &[u8]| store.stage(vec![(id, Arc::new(bytes.to_vec()))]).unwrap();
         let (named, unnamed) = (stage(7, b"named"), stage(8, b"unnamed"));
         let entry = BlobEntry { id: 7, length: 5, references: 1 };
         let take_in = |staged: &Staged| {
