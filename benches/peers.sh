@@ -63,13 +63,13 @@ owner=$(id -un) group=$(id -gn)
 chmod 711 "$work"
 
 cat >python.py <<'PY'
-"""What one writes first: a Maildir into SQLite, decoded, attachments and all."""
+"""What one writes first: a Maildir into SQLite, decoded, attachments and all; so many mails a commit."""
 import email.header, mailbox, sqlite3, sys
 
 def words(value):
     return str(email.header.make_header(email.header.decode_header(str(value)))) if value is not None else None
 
-source, target = sys.argv[1:]
+source, target, every = sys.argv[1:]
 database = sqlite3.connect(target)
 database.execute("pragma journal_mode = wal")
 database.execute("create table mails (id integer primary key, message_id text, sender text, recipients text, date text, subject text, body text)")
@@ -88,7 +88,7 @@ for count, mail in enumerate(mailbox.Maildir(source, create=False), 1):
     fields = [mail["message-id"]] + [words(mail[name]) for name in ("from", "to")] + [mail["date"], words(mail["subject"]), body]
     database.execute("insert into mails values (?, ?, ?, ?, ?, ?, ?)", [count] + fields)
     database.executemany("insert into attachments values (?, ?, ?, ?)", files)
-    if count % 1000 == 0:
+    if count % int(every) == 0:
         database.commit()
 database.commit()
 database.close()
@@ -96,7 +96,8 @@ PY
 
 # ---- tools: each prepares a fresh store, then does the work that is timed, then says how many mails it has -----------------------
 
-tools=(import run mu notmuch dovecot python)
+# python1 makes each mail durable on its own, as a program does that is called for each mail.
+tools=(import run mu notmuch dovecot python1000 python1)
 
 title() {
     case $1 in
@@ -105,7 +106,7 @@ title() {
         mu) echo "mu index ($(mu --version | sed -n '1s/.* //p'))" ;;
         notmuch) echo "notmuch new ($(notmuch --version | cut -d' ' -f2))" ;;
         dovecot) echo "doveadm import, mdbox ($(dovecot --version | cut -d' ' -f1))" ;;
-        python) echo "mailbox + SQLite (Python $("$python" -c 'import platform; print(platform.python_version())'))" ;;
+        python*) echo "mailbox + SQLite, commit of ${1#python} (Python $("$python" -c 'import platform; print(platform.python_version())'))" ;;
     esac
 }
 
@@ -141,7 +142,7 @@ perform() {
         mu) mu index --quiet --muhome="$work/store/mu" >/dev/null ;;
         notmuch) notmuch new --quiet >/dev/null ;;
         dovecot) USER=$owner doveadm -c store/dovecot.conf import "maildir:$work/maildir" "" all ;;
-        python) "$python" python.py maildir store/python.db ;;
+        python*) "$python" python.py maildir store/python.db "${1#python}" ;;
     esac
 }
 
@@ -151,7 +152,7 @@ stored() {
         mu) mu info store --muhome="$work/store/mu" --nocolor 2>/dev/null | sed -n 's/[^0-9]*messages in store[^0-9]*\([0-9]*\).*/\1/p' ;;
         notmuch) notmuch count --exclude=false '*' ;;
         dovecot) USER=$owner doveadm -c store/dovecot.conf mailbox status messages INBOX | sed 's/.*messages=//' ;;
-        python) "$python" -c 'import sqlite3; print(sqlite3.connect("store/python.db").execute("select count(*) from mails").fetchone()[0])' ;;
+        python*) "$python" -c 'import sqlite3; print(sqlite3.connect("store/python.db").execute("select count(*) from mails").fetchone()[0])' ;;
     esac
 }
 
@@ -190,11 +191,11 @@ targets() {
         small-mu) echo 9 6 ;;
         small-notmuch) echo 25 18 ;;
         small-dovecot) echo 2 1.5 ;;
-        small-python) echo 60 45 ;;
+        small-python*) echo 60 45 ;;
         mixed-mu) echo 3 - ;;
         mixed-notmuch) echo 8 - ;;
         mixed-dovecot) echo 3 - ;;
-        mixed-python) echo 40 - ;;
+        mixed-python*) echo 40 - ;;
         *) echo - - ;;
     esac
 }
@@ -204,7 +205,7 @@ table() { # PROFILE MESSAGES
     bytes=$(cat maildir/cur/* | wc -c)
     import=$(median <"rates-$1-import") run=$(median <"rates-$1-run")
     printf '\n%s: %s mails, %s MB; medians of %s runs\n' "$1" "$2" "$((bytes / 1000000))" "$runs"
-    printf '%-38s %9s  %-19s %8s %8s %8s %8s\n' "" mails/s "(min - max)" import target run target
+    printf '%-46s %9s  %-19s %8s %8s %8s %8s\n' "" mails/s "(min - max)" import target run target
     for tool in "${tools[@]}"; do
         rate=$(median <"rates-$1-$tool")
         # shellcheck disable=SC2046 # two words
@@ -212,7 +213,7 @@ table() { # PROFILE MESSAGES
         awk -v title="$(title "$tool")" -v rate="$rate" -v i="$import" -v r="$run" -v ti="$3" -v tr="$4" \
             -v min="$(sort -n "rates-$1-$tool" | head -1)" -v max="$(sort -n "rates-$1-$tool" | tail -1)" \
             -v ours="$([ "$tool" = import ] || [ "$tool" = run ] && echo yes)" 'BEGIN {
-                printf "%-38s %9.0f  %-19s", title, rate, sprintf("(%.0f - %.0f)", min, max)
+                printf "%-46s %9.0f  %-19s", title, rate, sprintf("(%.0f - %.0f)", min, max)
                 if (ours == "") printf " %7.1fx %8s %7.1fx %8s", i / rate, ti == "-" ? "" : ">= " ti "x", r / rate, tr == "-" ? "" : ">= " tr "x"
                 print ""
             }' | sed 's/ *$//'
