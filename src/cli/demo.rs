@@ -64,16 +64,7 @@ impl Demo {
         }
 
         step(console, "mailmill failed ls: nothing is lost, what was refused waits with its reason")?;
-        for problem in result.sheet.problems.iter().take(5) {
-            let whom = problem.recipient.as_deref().or(problem.sender.as_deref()).unwrap_or("-");
-            console.line(&format!(
-                "  {:<8} {:<18} {:<28} {}",
-                problem.outcome,
-                problem.reason,
-                column(whom, 28),
-                problem.text
-            ))?;
-        }
+        show_problems(&result, console)?;
 
         step(console, "the same mail dropped again, under other names: mailmill run")?;
         fill(&drop, &Generator::new(Profile::Mixed, SEED, lists_count), 50, &mut |_| ())
@@ -94,6 +85,20 @@ impl Demo {
         desk.close();
         Ok(if report.sound && result.error.is_none() { Exit::Good } else { Exit::Engine })
     }
+}
+
+fn show_problems(result: &BatchResult, console: &mut Console) -> Result<(), Failure> {
+    for problem in result.sheet.problems.iter().take(5) {
+        let whom = problem.recipient.as_deref().or(problem.sender.as_deref()).unwrap_or("-");
+        console.line(&format!(
+            "  {:<8} {:<18} {:<28} {}",
+            problem.outcome,
+            problem.reason,
+            column(whom, 28),
+            problem.text
+        ))?;
+    }
+    Ok(())
 }
 
 fn make_lists(desk: &Desk, console: &mut Console) -> Result<Vec<Arc<List>>, Failure> {

@@ -174,9 +174,18 @@ fn bits(mask: &str) -> Option<u8> {
         .then(|| u8::try_from(mask.leading_ones()).unwrap_or_default())
 }
 
+/// The key at fault and why.
+type Fault = (&'static str, String);
+
 impl Smtp {
-    /// What must hold between settings: the key at fault and why.
-    pub(super) fn check(&self) -> Result<(), (&'static str, String)> {
+    /// What must hold between settings.
+    pub(super) fn check(&self) -> Result<(), Fault> {
+        self.check_hosts()?;
+        self.check_tls()?;
+        self.check_numbers()
+    }
+
+    fn check_hosts(&self) -> Result<(), Fault> {
         for (key, machines) in [("safe_servers", &self.safe_servers), ("relay_list", &self.relay_list)] {
             if let Some(cause) = machines.iter().find_map(|machine| Machines::parse(machine).err()) {
                 return Err((key, cause));
@@ -190,6 +199,20 @@ impl Smtp {
         if let Some(domain) = self.queue_domains.iter().find(|domain| !is_domain(domain)) {
             return Err(("queue_domains", format!("`{domain}` is no domain")));
         }
+        let is_loopback = |at: &str| at.parse::<std::net::SocketAddr>().is_ok_and(|at| at.ip().is_loopback());
+        if !self.metrics.is_empty() && !is_loopback(&self.metrics) {
+            return Err((
+                "metrics",
+                "metrics must be a loopback address with a port, for example 127.0.0.1:9125".to_owned(),
+            ));
+        }
+        if self.bounces && (self.smart_host.is_empty() || self.bounce_rate == 0) {
+            return Err(("bounces", "bounces need a smart_host to send them to, and a bounce_rate above 0".to_owned()));
+        }
+        Ok(())
+    }
+
+    fn check_tls(&self) -> Result<(), Fault> {
         let (certificate, key) = (!self.certificate.as_os_str().is_empty(), !self.key.as_os_str().is_empty());
         if certificate != key {
             let at = if certificate { "certificate" } else { "key" };
@@ -210,16 +233,10 @@ impl Smtp {
             let text = format!("the password of `{name}` is not a hash; make one with `mailmill password`");
             return Err(("users", text));
         }
-        let is_loopback = |at: &str| at.parse::<std::net::SocketAddr>().is_ok_and(|at| at.ip().is_loopback());
-        if !self.metrics.is_empty() && !is_loopback(&self.metrics) {
-            return Err((
-                "metrics",
-                "metrics must be a loopback address with a port, for example 127.0.0.1:9125".to_owned(),
-            ));
-        }
-        if self.bounces && (self.smart_host.is_empty() || self.bounce_rate == 0) {
-            return Err(("bounces", "bounces need a smart_host to send them to, and a bounce_rate above 0".to_owned()));
-        }
+        Ok(())
+    }
+
+    fn check_numbers(&self) -> Result<(), Fault> {
         let positive = [
             ("max_size", self.max_size),
             ("connections", self.connections as u64),
