@@ -153,8 +153,9 @@ impl Console {
             return Drawing { over, thread: None };
         }
         let (progress, stop) = (Arc::clone(progress), Arc::clone(&over));
-        let thread = std::thread::spawn(move || draw_until(&stop, &progress, total_bytes));
-        Drawing { over, thread: Some(thread) }
+        // Without a thread there is no bar.
+        let thread = super::background::start("bar", move || draw_until(&stop, &progress, total_bytes)).ok();
+        Drawing { over, thread }
     }
 }
 

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use rustix::fs::FlockOperation;
 
 use super::Request;
+use super::background;
 use super::console::Console;
 use super::exit::{Exit, Failure};
 use super::keys::NameServers;
@@ -125,12 +126,16 @@ impl Desk {
         match listen(&folder) {
             Ok(listener) => {
                 let desk = Arc::downgrade(&desk);
-                std::thread::spawn(move || {
+                let answer = move || {
                     for stream in listener.incoming().flatten() {
                         let Some(desk) = desk.upgrade() else { return };
-                        std::thread::spawn(move || desk.answer(&stream));
+                        // Where no thread is to be had, the caller is told by the closed connection.
+                        let _ = background::start("answer", move || desk.answer(&stream));
                     }
-                });
+                };
+                if let Err(error) = background::start("socket", answer) {
+                    tracing::warn!(%error, "other commands cannot be answered meanwhile");
+                }
             }
             Err(error) => tracing::warn!(%error, "no control socket; other commands cannot be answered meanwhile"),
         }

@@ -47,6 +47,7 @@ mod history;
 
 mod verify;
 
+mod background;
 mod backup;
 
 mod reclaim;

@@ -11,7 +11,7 @@ use super::console::{Console, plain};
 use super::desk::{Desk, Lock};
 use super::exit::{Exit, Failure};
 use super::others::Said;
-use super::{Request, sheet, talk};
+use super::{Request, background, sheet, talk};
 use crate::config::Config;
 use crate::engine::{Progress, Route, Work, rfc3339};
 use crate::model::outcome::{PROBLEMS_SHOWN, Sheet};
@@ -58,7 +58,7 @@ impl Run {
         let signals = catch_signals()?;
         let lock = Lock::take(&config.store, wait)?;
         let desk = Desk::open(lock, config, "run")?;
-        stop_on_signals(signals, &desk);
+        stop_on_signals(signals, &desk)?;
         let progress = Arc::new(Progress::default());
         let drawing = console.draw(&progress, None);
         let result = desk.mill.run(Work::DropFolder { limit: self.limit }, &progress);
@@ -88,16 +88,17 @@ pub fn say_disabled(config: &Config, json: bool, console: &mut Console) -> Resul
 }
 
 /// The first TERM or INT finishes the group and leaves, the second leaves at once: the ledger knows what was done.
-pub fn stop_on_signals(mut signals: Signals, desk: &Arc<Desk>) {
+pub fn stop_on_signals(mut signals: Signals, desk: &Arc<Desk>) -> Result<(), Failure> {
     let desk = Arc::downgrade(desk);
-    std::thread::spawn(move || {
+    let stop = move || {
         for (count, signal) in signals.forever().enumerate() {
             match desk.upgrade() {
                 Some(desk) if count == 0 => drop(desk.stop()),
                 _ => std::process::exit(128 + signal),
             }
         }
-    });
+    };
+    background::start("signals", stop).map(drop)
 }
 
 /// Caught from the first moment on: what comes while the store is being opened is answered as soon as it is.

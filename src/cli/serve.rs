@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use crossbeam_channel::{Receiver, Select};
 
+use super::background;
 use super::console::Console;
 use super::desk::Desk;
 use super::exit::{Exit, Failure};
@@ -41,11 +42,11 @@ impl Serve {
             let is_open = Arc::new(AtomicBool::new(false));
             let server = start(desk, Engine { letters, is_open: Arc::clone(&is_open) })?;
             if desk.mill.config.smtp.bounces {
-                tell_senders(desk);
+                tell_senders(desk)?;
             }
             say_where(&server, console)?;
             let (ours, theirs) = (Arc::clone(desk), Arc::clone(desk));
-            let taking = std::thread::spawn(move || take_letters(&theirs, &to_take, &is_open));
+            let taking = background::start("letters", move || take_letters(&theirs, &to_take, &is_open))?;
             Ok(move || {
                 server.stop();
                 // Whatever made the loop end, also an error. The store is closed when nobody uses it any more.
@@ -115,11 +116,11 @@ fn is_ready(letters: &Receiver<Letter>) -> bool {
 
 /// Tells senders of mail that was refused, beside the batches, at most `bounce_rate` a minute. What cannot be told waits, also
 /// across a restart: `refused/` is the outbox.
-fn tell_senders(desk: &Arc<Desk>) {
+fn tell_senders(desk: &Arc<Desk>) -> Result<(), Failure> {
     const FIRST: Duration = Duration::from_secs(1);
     const LONGEST: Duration = Duration::from_mins(5);
     let desk = Arc::downgrade(desk);
-    std::thread::spawn(move || {
+    let tell = move || {
         let (mut pause, mut seen) = (FIRST, None);
         while let Some(desk) = desk.upgrade().filter(|desk| !desk.is_stopped()) {
             // A folder's time changes when something comes into it.
@@ -133,7 +134,8 @@ fn tell_senders(desk: &Arc<Desk>) {
             drop(desk);
             std::thread::sleep(pause);
         }
-    });
+    };
+    background::start("bounces", tell).map(drop)
 }
 
 /// Whether nobody is left to be told.

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::console::Console;
 use super::desk::{self, Desk};
 use super::exit::{Exit, Failure};
-use super::{Request, run, talk};
+use super::{Request, background, run, talk};
 use crate::config::Config;
 use crate::directory::{Current, Directory};
 use crate::model::list::{List, ListId};
@@ -94,14 +94,15 @@ impl Smtp {
         let addresses = Arc::new(move || Some(addresses.get()));
         let server = Server::start(&Arc::new(config), addresses, Arc::new(depot), None, more)?;
         say_where(&server, console)?;
-        std::thread::spawn(move || book.keep(&current));
+        background::start("addresses", move || book.keep(&current))?;
         let _first = signals.forever().next();
-        std::thread::spawn(move || {
+        let leave = move || {
             // A second signal does not wait for anybody.
             if let Some(second) = signals.forever().next() {
                 std::process::exit(128 + second);
             }
-        });
+        };
+        background::start("signals", leave)?;
         server.stop();
         Ok(Exit::Good)
     }

@@ -12,7 +12,7 @@ use super::console::Console;
 use super::desk::{Desk, Lock};
 use super::exit::{Exit, Failure};
 use super::others::Said;
-use super::{run, sheet};
+use super::{background, run, sheet};
 use crate::config::Config;
 use crate::engine::{EngineError, Progress, Work};
 use crate::model::units;
@@ -73,12 +73,12 @@ impl Watch {
             // Full means that somebody has woken it already.
             let _ = stop.try_send(());
         });
-        run::stop_on_signals(signals, &desk);
+        run::stop_on_signals(signals, &desk)?;
         if let Err(error) = tell_of_files(&desk.mill.config.incoming.drop_folder, wake) {
             tracing::warn!(%error, "no news of new files; the folder is looked at every {}", self.every);
         }
         let end = begin(&desk, console)?;
-        empty_outbox(&desk);
+        empty_outbox(&desk)?;
         let exit = self.keep_going(&desk, every, &woken, console);
         end();
         desk.close();
@@ -158,10 +158,10 @@ fn next_wait(last: Duration, every: Duration, config: &Config, result: &crate::e
 }
 
 /// Webhooks are told beside the batches.
-fn empty_outbox(desk: &Arc<Desk>) {
+fn empty_outbox(desk: &Arc<Desk>) -> Result<(), Failure> {
     const PAUSE: Duration = Duration::from_secs(1);
     let desk = Arc::downgrade(desk);
-    std::thread::spawn(move || {
+    let tell = move || {
         while let Some(desk) = desk.upgrade().filter(|desk| !desk.is_stopped()) {
             if let Err(error) = desk.mill.drain_outbox(Duration::from_secs(10)) {
                 tracing::warn!(%error, "the outbox cannot be emptied");
@@ -169,14 +169,15 @@ fn empty_outbox(desk: &Arc<Desk>) {
             drop(desk);
             std::thread::sleep(PAUSE);
         }
-    });
+    };
+    background::start("webhooks", tell).map(drop)
 }
 
 /// Wakes the loop when a file is closed after writing or renamed into the folder (inotify(7); local file systems only).
 fn tell_of_files(folder: &Path, wake: Sender<()>) -> std::io::Result<()> {
     let mut inotify = Inotify::init()?;
     inotify.watches().add(folder, WatchMask::CLOSE_WRITE | WatchMask::MOVED_TO)?;
-    std::thread::spawn(move || {
+    let look = move || {
         let mut buffer = [0; 16 << 10];
         while let Ok(events) = inotify.read_events_blocking(&mut buffer) {
             // Our own moves and the dot-files of writers are no news.
@@ -186,6 +187,6 @@ fn tell_of_files(folder: &Path, wake: Sender<()>) -> std::io::Result<()> {
                 let _ = wake.try_send(());
             }
         }
-    });
-    Ok(())
+    };
+    std::thread::Builder::new().name("news".to_owned()).spawn(look).map(drop)
 }

@@ -8,6 +8,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::Scope;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender};
@@ -191,6 +192,16 @@ impl Mill {
     }
 }
 
+/// Starts a thread under a name that `top -H` shows. The system may refuse: `ulimit -u`, `pids.max`, `TasksMax`.
+fn start<'scope>(
+    threads: &'scope Scope<'scope, '_>,
+    name: &str,
+    work: impl FnOnce() + Send + 'scope,
+) -> Result<(), EngineError> {
+    let started = std::thread::Builder::new().name(name.to_owned()).spawn_scoped(threads, work);
+    started.map(drop).map_err(|error| EngineError::Threads(error.to_string()))
+}
+
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -202,21 +213,28 @@ impl Batch<'_> {
         let (asked, to_ask) = crossbeam_channel::unbounded::<Judged>();
         let (decided, to_settle) = crossbeam_channel::unbounded::<Vec<Settling>>();
         std::thread::scope(|threads| {
-            for _ in 0..limits.settle_threads.max(1) {
-                let to_settle = to_settle.clone();
-                threads.spawn(move || to_settle.iter().for_each(|settlings| self.settle(settlings)));
-            }
-            for number in 0..HOOK_THREADS {
-                let (to_ask, judged) = (to_ask.clone(), judged.clone());
-                threads.spawn(move || to_ask.iter().for_each(|waiting| self.ask(waiting, number, &judged)));
-            }
             let (groups, to_write) = crossbeam_channel::bounded(0);
             let (written, done) = crossbeam_channel::unbounded();
-            for _ in 0..COMMITTERS {
-                let (to_write, written, decided) = (to_write.clone(), written.clone(), decided.clone());
-                threads.spawn(move || self.commit_groups(&to_write, &written, &decided));
+            let crew = || -> Result<(), EngineError> {
+                for _ in 0..limits.settle_threads.max(1) {
+                    let to_settle = to_settle.clone();
+                    start(threads, "settle", move || to_settle.iter().for_each(|settlings| self.settle(settlings)))?;
+                }
+                for number in 0..HOOK_THREADS {
+                    let (to_ask, judged) = (to_ask.clone(), judged.clone());
+                    let ask = move || to_ask.iter().for_each(|waiting| self.ask(waiting, number, &judged));
+                    start(threads, "hooks", ask)?;
+                }
+                for _ in 0..COMMITTERS {
+                    let (to_write, written, decided) = (to_write.clone(), written.clone(), decided.clone());
+                    start(threads, "commit", move || self.commit_groups(&to_write, &written, &decided))?;
+                }
+                start(threads, "gather", move || self.gather_groups(&to_commit, (&groups, &done), &decided))
+            };
+            if let Err(error) = crew() {
+                // Nothing is claimed yet. Those who wait already end with the channels.
+                return self.halt(error);
             }
-            threads.spawn(move || self.gather_groups(&to_commit, (&groups, &done), &decided));
             self.mill.pool.in_place_scope(|workers| {
                 let mut feeder = Feeder { batch: self, workers, judged, asked, chunk: Vec::new(), bytes: 0, lost: 0 };
                 if let Err(error) = feeder.feed(work) {

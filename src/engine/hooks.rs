@@ -1,7 +1,7 @@
 //! Handlers that add to a list and never replace what it does: a command before and a command after an item is stored.
 //! The command gets the item as JSON on standard input. No shell, bounded time, bounded output; a hook that fails loses no mail.
 
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
@@ -123,7 +123,14 @@ pub fn run(command: &[String], list: &str, input: &[u8], limit: Duration) -> Sai
         Ok(child) => child,
         Err(error) => return Said::Failed(format!("{program}: {error}")),
     };
-    let output = feed(&mut child, input);
+    let output = match feed(&mut child, input) {
+        Ok(output) => output,
+        Err(error) => {
+            // It gets no time: without its input it would say what nobody asked.
+            let _ = wait(&mut child, Duration::ZERO);
+            return Said::Failed(format!("{program}: {error}"));
+        }
+    };
     let ended = wait(&mut child, limit);
     // What moved itself out of the group may hold our pipe open for ever: then the output is not waited for.
     let output = output.recv_timeout(Duration::from_secs(1)).unwrap_or_default();
@@ -137,22 +144,22 @@ pub fn run(command: &[String], list: &str, input: &[u8], limit: Duration) -> Sai
 }
 
 /// Writes the input and reads the output beside the waiting; answers where the output will come.
-fn feed(child: &mut Child, input: &[u8]) -> mpsc::Receiver<Vec<u8>> {
+fn feed(child: &mut Child, input: &[u8]) -> io::Result<mpsc::Receiver<Vec<u8>>> {
     let (to_us, output) = mpsc::channel();
     if let Some(mut stdin) = child.stdin.take() {
         let input = input.to_vec();
         // A hook that does not read its input is free to do so.
-        std::thread::spawn(move || stdin.write_all(&input));
+        std::thread::Builder::new().spawn(move || stdin.write_all(&input))?;
     }
     if let Some(stdout) = child.stdout.take() {
-        std::thread::spawn(move || {
+        std::thread::Builder::new().spawn(move || {
             let mut read = Vec::new();
             let _ = stdout.take(OUTPUT).read_to_end(&mut read);
             // Nobody waits any more when it took too long.
             let _ = to_us.send(read);
-        });
+        })?;
     }
-    output
+    Ok(output)
 }
 
 fn wait(child: &mut Child, limit: Duration) -> Result<Option<i32>, String> {

@@ -75,7 +75,7 @@ pub enum EngineError {
         "the store with the uuid {uuid} is not the one of `{label}`: only its own store knows what it had delivered"
     )]
     ForeignStore { label: String, uuid: String },
-    #[error("worker threads cannot be started: {0}")]
+    #[error("threads cannot be started: {0}; allow the process more of them (ulimit -u, TasksMax, pids.max)")]
     Threads(String),
 }
 

@@ -61,13 +61,13 @@ pub struct Depositor {
 }
 
 impl Depositor {
-    pub fn start(depot: Arc<Depot>, engine: Option<Engine>) -> Self {
+    pub fn start(depot: Arc<Depot>, engine: Option<Engine>) -> io::Result<Self> {
         let (jobs, waiting) = crossbeam_channel::unbounded();
         for _ in 0..THREADS {
             let (depot, waiting) = (Arc::clone(&depot), waiting.clone());
-            std::thread::spawn(move || work(&depot, &waiting));
+            std::thread::Builder::new().name("deposit".to_owned()).spawn(move || work(&depot, &waiting))?;
         }
-        Self { depot, jobs, engine }
+        Ok(Self { depot, jobs, engine })
     }
 
     /// The files that a mail to these recipients becomes. `trace` stands on top of the mail.
@@ -201,7 +201,7 @@ mod tests {
     fn a_letter_becomes_a_file_for_each_place_and_each_names_its_own_recipients() {
         let folder = tempfile::tempdir().unwrap();
         let depot = Arc::new(Depot::open(folder.path(), "a").unwrap());
-        let depositor = Depositor::start(depot, None);
+        let depositor = Depositor::start(depot, None).unwrap();
         let later = Place::Queue { domain: "later.example".to_owned() };
         let to = [
             recipient("news@localhost", Place::Drop),

@@ -113,14 +113,14 @@ impl Counting<'_> {
 /// Serves the text until the process ends.
 pub fn serve(address: &str, text: Arc<dyn Fn() -> String + Send + Sync>) -> io::Result<()> {
     let listener = TcpListener::bind(address)?;
-    std::thread::spawn(move || {
+    let serve = move || {
         for stream in listener.incoming().flatten() {
             if let Err(error) = answer(stream, &*text) {
                 tracing::debug!(%error, "metrics were not read to their end");
             }
         }
-    });
-    Ok(())
+    };
+    std::thread::Builder::new().name("metrics".to_owned()).spawn(serve).map(drop)
 }
 
 /// Whatever is asked for, this is the answer: there is nothing else here.

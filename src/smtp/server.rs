@@ -113,7 +113,7 @@ impl Server {
             .flatten();
         let shared = Arc::new(Shared {
             connections: Connections::new(smtp.connections, smtp.connections_per_address),
-            depositor: Depositor::start(Arc::clone(&depot), engine),
+            depositor: Depositor::start(Arc::clone(&depot), engine).map_err(ServerError::Threads)?,
             metrics: Metrics::default(),
             passwords: Semaphore::new(2),
             config: Arc::clone(config),
@@ -125,7 +125,7 @@ impl Server {
             names,
         });
         serve_metrics(&shared, more)?;
-        look_around(&shared);
+        look_around(&shared).map_err(ServerError::Threads)?;
         let (stop, stopping) = watch::channel(false);
         let (alive, ended) = mpsc::channel(1);
         let places = listeners.iter().map(|(_, place, _)| place.clone()).collect();
@@ -188,9 +188,9 @@ fn serve_metrics(shared: &Arc<Shared>, more: More) -> Result<(), ServerError> {
 }
 
 /// Looks how much room there is, and whether queued mail may move on.
-fn look_around(shared: &Arc<Shared>) {
+fn look_around(shared: &Arc<Shared>) -> io::Result<()> {
     let looked = Arc::downgrade(shared);
-    std::thread::spawn(move || {
+    let look = move || {
         let mut since = RELEASE;
         while let Some(shared) = looked.upgrade() {
             if let Ok(room) = shared.depot.room() {
@@ -210,7 +210,8 @@ fn look_around(shared: &Arc<Shared>) {
             std::thread::sleep(LOOK);
             since += LOOK;
         }
-    });
+    };
+    std::thread::Builder::new().name("room".to_owned()).spawn(look).map(drop)
 }
 
 // where we listen

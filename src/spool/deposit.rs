@@ -11,6 +11,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread::ScopedJoinHandle;
 use std::time::SystemTime;
 
 use rustix::fs::{Advice, AtFlags, FlockOperation, Mode, OFlags, fadvise, flock};
@@ -151,9 +152,13 @@ impl Depot {
             return parts.flat_map(sync).collect();
         }
         std::thread::scope(|threads| {
-            let running: Vec<_> = parts.map(|part| (part.len(), threads.spawn(move || sync(part)))).collect();
-            let lost = |count| (0..count).map(|_| Err(io::Error::other("the syncing thread has ended"))).collect();
-            running.into_iter().flat_map(|(count, thread)| thread.join().unwrap_or_else(|_| lost(count))).collect()
+            let start = |work| std::thread::Builder::new().spawn_scoped(threads, work);
+            let running: Vec<_> = parts.map(|part| (part.len(), start(move || sync(part)))).collect();
+            let lost = |count| (0..count).map(|_| Err(io::Error::other("no thread to sync it"))).collect();
+            let joined = |(count, thread): (usize, io::Result<ScopedJoinHandle<'_, _>>)| {
+                thread.ok().and_then(|thread| thread.join().ok()).unwrap_or_else(|| lost(count))
+            };
+            running.into_iter().flat_map(joined).collect()
         })
     }
 

@@ -233,6 +233,48 @@ pub fn too_many_open_files(extent: Extent) -> Told {
     Ok(sum)
 }
 
+/// The limit counts the threads of a user, and root has none: somebody else runs the server.
+pub fn too_many_threads(extent: Extent) -> Told {
+    const USER: u32 = 54_321;
+    if !crate::mount::is_root() {
+        return Err(Cannot("not root".to_owned()));
+    }
+    let mut sum = Tally::default();
+    let limits: &[u32] =
+        if extent.short { &[1, 12, 60] } else { &[1, 2, 4, 6, 7, 8, 10, 12, 16, 20, 24, 28, 32, 36, 40, 60] };
+    for limit in limits {
+        let folder = tempfile::tempdir().unwrap();
+        let server = Server::new(folder.path(), "a");
+        let (mut dice, mut post) = (Dice::new(u64::from(*limit)), Post::default());
+        fill(&mut post, &mut dice, &server.drop, 1 << 20, 500);
+        server.lists();
+        let given = Command::new("chown").arg("-R").arg(USER.to_string()).arg(folder.path()).status();
+        assert!(given.unwrap().success());
+        let command = server.command(&["run", "--json"]);
+        let mut other = Command::new("prlimit");
+        other.arg(format!("--nproc={limit}:{limit}")).arg("setpriv");
+        other.args(["--reuid=54321", "--regid=54321", "--clear-groups", "--bounding-set=-all", "--inh-caps=-all"]);
+        other.arg(command.get_program()).args(command.get_args());
+        let output = other.output().map_err(|error| Cannot(format!("prlimit: {error}")))?;
+        let err = String::from_utf8_lossy(&output.stderr).into_owned();
+        // All of it, or nothing and a sentence that says why. Never a panic, never an abort.
+        match output.status.code() {
+            Some(0) => {
+                let sheet = sheet(String::from_utf8(output.stdout).unwrap().lines().last().unwrap());
+                assert!(*limit >= 24 && sheet.balanced && sheet.left() == 0, "{limit}: {sheet:?} {err}");
+            }
+            code => {
+                assert_eq!(code, Some(1), "{limit}: {err}");
+                assert!(*limit < 60 && err.contains("threads cannot be started"), "{limit}: {err}");
+            }
+        }
+        server.drain();
+        server.is_sound();
+        sum = add(sum, post.account(&[&server], 1));
+    }
+    Ok(sum)
+}
+
 pub fn drop_folder_renamed_away(extent: Extent) -> Told {
     let mut sum = Tally::default();
     for number in 0..if extent.short { 2 } else { 12 } {

@@ -90,6 +90,7 @@ const SCENARIOS: &[Scenario] = &[
     scenario("drop_folder_full", faults::drop_folder_full, 3, MOUNT),
     scenario("drop_folder_becomes_read_only", faults::drop_folder_becomes_read_only, 3, MOUNT),
     scenario("too_many_open_files", faults::too_many_open_files, 3, ""),
+    scenario("too_many_threads", faults::too_many_threads, 2, ROOT),
     scenario("drop_folder_renamed_away", faults::drop_folder_renamed_away, 4, ""),
     scenario("store_folder_deleted", faults::store_folder_deleted, 4, ""),
     scenario("clocks_and_time_stamps_jump", faults::clocks_and_time_stamps_jump, 2, ""),

@@ -132,6 +132,7 @@ impl RocksStore {
     fn open_with(path: &Path, options: &Options, counters: Option<Counters>) -> Result<Self, StoreError> {
         let fail = |cause: String| StoreError::Open { path: path.to_owned(), cause };
         fs::create_dir_all(path).map_err(|error| fail(error.to_string()))?;
+        threads_can_be_had().map_err(|error| fail(format!("threads cannot be started: {error}")))?;
         let cache = Cache::new_lru_cache(CACHE);
         let families = FAMILIES.map(|name| ColumnFamilyDescriptor::new(name, family_options(name, &cache)));
         let (db, full) = match DB::open_cf_descriptors(options, path.join("db"), families) {
@@ -301,6 +302,22 @@ impl RocksStore {
     }
 }
 
+/// RocksDB starts threads of its own when it is opened, and aborts the process where the system refuses one: tried before it is.
+fn threads_can_be_had() -> std::io::Result<()> {
+    // It needs three to five; and a thread that has ended counts for a moment longer.
+    const THREADS: usize = 10;
+    std::thread::scope(|threads| {
+        let (over, wait) = crossbeam_channel::bounded::<()>(0);
+        let started = (0..THREADS).try_for_each(|_| {
+            // All at once: a thread that has ended is no proof that there is room for more.
+            let wait = wait.clone();
+            std::thread::Builder::new().spawn_scoped(threads, move || wait.recv()).map(drop)
+        });
+        drop(over);
+        started
+    })
+}
+
 fn synced() -> WriteOptions {
     let mut options = WriteOptions::default();
     options.set_sync(true);
@@ -317,6 +334,8 @@ fn database_options() -> Options {
     // Spreads what a flush writes over its time, so that a synced write does not wait behind one big writeback.
     options.set_bytes_per_sync(1 << 20);
     options.set_max_open_files(open_files());
+    // Up to 16 threads would open what few files there are, and abort the process where the system refuses one.
+    options.set_max_file_opening_threads(1);
     options.set_keep_log_file_num(5);
     options.set_log_level(LogLevel::Warn);
     options
