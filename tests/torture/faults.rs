@@ -247,6 +247,8 @@ pub fn too_many_threads(extent: Extent) -> Told {
         let server = Server::new(folder.path(), "a");
         let (mut dice, mut post) = (Dice::new(u64::from(*limit)), Post::default());
         fill(&mut post, &mut dice, &server.drop, 1 << 20, 500);
+        // The same number of threads on every machine.
+        server.configure("[limits]\nworkers = 2");
         server.lists();
         let given = Command::new("chown").arg("-R").arg(USER.to_string()).arg(folder.path()).status();
         assert!(given.unwrap().success());
