@@ -76,7 +76,7 @@ pub fn plan_of(file: &[u8], number: u64, parser: &Parser, directory: &Directory)
         sender: envelope.sender,
         received: 0,
     };
-    plan(facts, &mail, routed, DECODE)
+    plan(facts, mail, routed, DECODE)
 }
 
 pub fn plans(mails: &Mails) -> Vec<Plan> {

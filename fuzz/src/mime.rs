@@ -182,7 +182,7 @@ fn plan_of(file: &[u8], mail_id: MailId, found: Option<&Envelope>, mail: &Mail<'
         sender: route::sender_of(&envelope, mail).to_owned(),
         received: 0,
     };
-    plan(facts, mail, routed, DECODE)
+    plan(facts, mail.clone(), routed, DECODE)
 }
 
 /// Leaves attachments out.

@@ -198,10 +198,10 @@ impl Mill {
             unpack::unpack(&mut mail, &self.parser, bounds);
         }
         let mut meter = Meter { left: Some(limits.decoded_bytes), is_late: false, in_time: &in_time };
-        let mut plan = plan::plan_within(facts, &mail, fresh, DECODE, &mut |bytes| meter.pay(bytes));
+        let mut plan = plan::plan_within(facts, mail, fresh, DECODE, &mut |bytes| meter.pay(bytes));
         if let Some(text) = meter.over(limits) {
-            let sender = plan.sender;
-            return Ok(Plan { message_id: mail.message_id, sender, ..failed(Reason::Limit, text, None) }.into());
+            let Plan { message_id, sender, .. } = plan;
+            return Ok(Plan { message_id, sender, ..failed(Reason::Limit, text, None) }.into());
         }
         if matches!(policy, Policy::Import(_)) {
             // Hooks are for mail that comes in.

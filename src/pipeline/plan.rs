@@ -37,17 +37,19 @@ pub struct Decode {
 pub type Meter<'m> = dyn FnMut(u64) -> bool + 'm;
 
 /// Plans all deliveries of a mail.
-pub fn plan(facts: Facts, mail: &Mail<'_>, routed: Routed, decode: Decode) -> Plan {
+pub fn plan(facts: Facts, mail: Mail<'_>, routed: Routed, decode: Decode) -> Plan {
     plan_within(facts, mail, routed, decode, &mut |_| true)
 }
 
 /// The same while `meter` says yes. Once it says no nothing more is decoded, and the plan is good for nothing.
-pub fn plan_within(facts: Facts, mail: &Mail<'_>, routed: Routed, decode: Decode, meter: &mut Meter<'_>) -> Plan {
-    let parts = vec![None; mail.parts.len() + mail.calendars.len()];
-    let hidden = vec![None; mail.hidden.len()];
-    let mut files = Files { mail, decode, meter, is_over: false, parts, hidden, original: None };
-    let deliveries: Vec<Delivery> =
-        routed.accepted.into_iter().map(|accepted| deliver(&facts, mail, accepted, &mut files)).collect();
+pub fn plan_within(facts: Facts, mut mail: Mail<'_>, routed: Routed, decode: Decode, meter: &mut Meter<'_>) -> Plan {
+    let message_id = mail.message_id.clone();
+    let mut files = Files::of(&mail, decode, meter);
+    let mut deliveries = Vec::with_capacity(routed.accepted.len());
+    let mut accepted = routed.accepted.into_iter().peekable();
+    while let Some(next) = accepted.next() {
+        deliveries.push(deliver(&facts, &mut mail, next, &mut files, accepted.peek().is_none()));
+    }
     let made = files.parts.into_iter().chain(files.hidden).chain([files.original]).flatten();
     let mut blobs: Vec<Blob> = made.collect();
     blobs.sort_by_key(|blob| blob.hash);
@@ -64,7 +66,7 @@ pub fn plan_within(facts: Facts, mail: &Mail<'_>, routed: Routed, decode: Decode
         claim: facts.claim,
         source: facts.source,
         mail_id: Some(facts.mail_id),
-        message_id: mail.message_id.clone(),
+        message_id,
         sender: Some(facts.sender),
         size: facts.size,
         deliveries,
@@ -73,40 +75,15 @@ pub fn plan_within(facts: Facts, mail: &Mail<'_>, routed: Routed, decode: Decode
     }
 }
 
-fn deliver(facts: &Facts, mail: &Mail<'_>, accepted: Accepted, files: &mut Files<'_, '_>) -> Delivery {
+fn deliver(facts: &Facts, mail: &mut Mail<'_>, accepted: Accepted, files: &mut Files<'_>, is_last: bool) -> Delivery {
     let Accepted { list, recipients, created_by, allowed_by, folder } = accepted;
     let mut defects = mail.defects.clone();
     let mut taken = Taken::default();
-    let attachments = files.attachments(&list, &mut defects, &mut taken);
-    let extracted = files.extracted(&list, &mut defects, &mut taken);
-    let original = list.settings.save_original.then(|| files.original());
+    let attachments = files.attachments(mail, &list, &mut defects, &mut taken);
+    let extracted = files.extracted(mail, &list, &mut defects, &mut taken);
+    let original = list.settings.save_original.then(|| files.original(mail));
     let is_calendar = list.kind == Kind::Calendar;
     let updates = if is_calendar { event_updates(&list, facts, mail, files, &mut defects) } else { Vec::new() };
-    let item = Item {
-        source: facts.source.clone(),
-        title: mail.subject.clone(),
-        from: mail.from.clone(),
-        sender: Some(facts.sender.clone()),
-        to: mail.to.clone(),
-        cc: mail.cc.clone(),
-        date: mail.date,
-        received: facts.received,
-        message_id: mail.message_id.clone(),
-        in_reply_to: mail.in_reply_to.clone(),
-        references: mail.references.clone(),
-        body_text: mail.body_text.clone(),
-        body_html: mail.body_html.clone(),
-        headers: mail.header_block.to_vec(),
-        mail_id: facts.mail_id,
-        created_by,
-        defects,
-        attachments,
-        original,
-        updates: Vec::new(),
-        series: None,
-        extracted,
-        authentication: mail.authentication.clone(),
-    };
     Delivery {
         list: list.id,
         recipients,
@@ -117,7 +94,46 @@ fn deliver(facts: &Facts, mail: &Mail<'_>, accepted: Accepted, files: &mut Files
         thread: (list.kind == Kind::DiscussionBoard).then(|| Box::new(thread_facts(facts, mail))),
         topic_days: list.settings.topic_days,
         webhook: Some(list.settings.webhook.clone()).filter(|url| !url.is_empty()),
-        item: Some(Box::new(item)),
+        item: Some(Box::new(Item {
+            created_by,
+            defects,
+            attachments,
+            original,
+            extracted,
+            ..words(facts, mail, is_last)
+        })),
+    }
+}
+
+/// What the mail itself says, as an item. The last list, and nearly all mail goes to one, gets what the others get a copy of.
+fn words(facts: &Facts, mail: &mut Mail<'_>, is_last: bool) -> Item {
+    fn give<T: Clone + Default>(value: &mut T, is_last: bool) -> T {
+        if is_last { std::mem::take(value) } else { value.clone() }
+    }
+    Item {
+        source: facts.source.clone(),
+        title: give(&mut mail.subject, is_last),
+        from: give(&mut mail.from, is_last),
+        sender: Some(facts.sender.clone()),
+        to: give(&mut mail.to, is_last),
+        cc: give(&mut mail.cc, is_last),
+        date: mail.date,
+        received: facts.received,
+        message_id: give(&mut mail.message_id, is_last),
+        in_reply_to: give(&mut mail.in_reply_to, is_last),
+        references: give(&mut mail.references, is_last),
+        body_text: give(&mut mail.body_text, is_last),
+        body_html: give(&mut mail.body_html, is_last),
+        headers: mail.header_block.to_vec(),
+        mail_id: facts.mail_id,
+        created_by: String::new(),
+        defects: Vec::new(),
+        attachments: Vec::new(),
+        original: None,
+        updates: Vec::new(),
+        series: None,
+        extracted: Vec::new(),
+        authentication: give(&mut mail.authentication, is_last),
     }
 }
 
@@ -137,7 +153,7 @@ fn event_updates(
     list: &List,
     facts: &Facts,
     mail: &Mail<'_>,
-    files: &Files<'_, '_>,
+    files: &Files<'_>,
     defects: &mut Vec<String>,
 ) -> Vec<Update> {
     let mut updates: Vec<Update> = Vec::new();
@@ -223,8 +239,7 @@ fn one_name(text: &str) -> String {
 }
 
 /// The files of one mail, decoded and hashed once however many lists keep them.
-struct Files<'m, 'r> {
-    mail: &'m Mail<'r>,
+struct Files<'m> {
     decode: Decode,
     meter: &'m mut Meter<'m>,
     is_over: bool,
@@ -248,13 +263,24 @@ fn attachment(blob: &Blob, name: String, content_type: &str) -> Attachment {
     }
 }
 
-impl Files<'_, '_> {
+impl<'m> Files<'m> {
+    fn of(mail: &Mail<'_>, decode: Decode, meter: &'m mut Meter<'m>) -> Self {
+        let parts = vec![None; mail.parts.len() + mail.calendars.len()];
+        let hidden = vec![None; mail.hidden.len()];
+        Self { decode, meter, is_over: false, parts, hidden, original: None }
+    }
+
     /// What a list keeps of the attachments; what it does not keep is a defect of the item, never silently gone.
-    fn attachments(&mut self, list: &List, defects: &mut Vec<String>, taken: &mut Taken) -> Vec<Attachment> {
+    fn attachments(
+        &mut self,
+        mail: &Mail<'_>,
+        list: &List,
+        defects: &mut Vec<String>,
+        taken: &mut Taken,
+    ) -> Vec<Attachment> {
         if !list.settings.attachments && !list.kind.is_library() {
             return Vec::new();
         }
-        let mail = self.mail;
         // An invitation is not an attachment; some lists keep it as one.
         let meetings =
             if list.settings.save_meetings && list.kind != Kind::Calendar { &mail.calendars[..] } else { &[] };
@@ -265,11 +291,16 @@ impl Files<'_, '_> {
     }
 
     /// The same for what was unpacked.
-    fn extracted(&mut self, list: &List, defects: &mut Vec<String>, taken: &mut Taken) -> Vec<ExtractedFile> {
+    fn extracted(
+        &mut self,
+        mail: &Mail<'_>,
+        list: &List,
+        defects: &mut Vec<String>,
+        taken: &mut Taken,
+    ) -> Vec<ExtractedFile> {
         if !list.settings.attachments && !list.kind.is_library() {
             return Vec::new();
         }
-        let mail = self.mail;
         let mut kept = Vec::with_capacity(mail.hidden.len());
         for (index, hidden) in mail.hidden.iter().enumerate() {
             let label = Label {
@@ -312,8 +343,7 @@ impl Files<'_, '_> {
         blob
     }
 
-    fn original(&mut self) -> Attachment {
-        let mail = self.mail;
+    fn original(&mut self, mail: &Mail<'_>) -> Attachment {
         let blob = self.original.get_or_insert_with(|| Blob::of(mail.original.to_vec()));
         let name = mail.subject.as_deref().map(|subject| format!("{}.eml", one_name(subject))).unwrap_or_default();
         attachment(blob, names::clean(&name, "message.eml"), "message/rfc822")
@@ -484,7 +514,7 @@ mod tests {
         }];
         plan(
             facts,
-            &mail,
+            mail,
             Routed { accepted, failures: vec![] },
             Decode {
                 bytes: |part| Cow::Borrowed(part.raw),
@@ -575,19 +605,9 @@ mod tests {
             let settings = ListSettings { save_meetings, ..ListSettings::default() };
             let list = List { id: ListId(1), name: "x".to_owned(), kind, settings };
             let decode = Decode { bytes: |part| Cow::Borrowed(part.raw), text: |_| String::new() };
-            let parts = vec![None; 1];
             let mut meter = |_| true;
-            let mut files = Files {
-                mail: &mail,
-                decode,
-                meter: &mut meter,
-                is_over: false,
-                parts,
-                hidden: Vec::new(),
-                original: None,
-            };
-            files
-                .attachments(&list, &mut Vec::new(), &mut Taken::default())
+            Files::of(&mail, decode, &mut meter)
+                .attachments(&mail, &list, &mut Vec::new(), &mut Taken::default())
                 .iter()
                 .map(|file| file.name.clone())
                 .collect::<Vec<_>>()
