@@ -6,7 +6,7 @@
 //! items       list:4 item:8                            Item
 //! files       list:4 folder NUL name                   LibraryFile      (folded names; neither can hold NUL)
 //! blobs       blob:8                                   the bytes
-//! blob_index  blake3:32                                BlobEntry
+//! blob_index  sha256:32                                BlobEntry
 //! ledger      mail:32 list:4                           LedgerEntry
 //! journal     mail:32 number:8                         JournalEntry
 //! message_ids blake3(Message-ID)[..16] mail:32         nothing

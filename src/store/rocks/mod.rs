@@ -3,16 +3,18 @@
 #![allow(clippy::disallowed_methods)] // a restored store is built under another name and renamed
 
 mod bulk;
+mod log;
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use rocksdb::statistics::Histogram;
 use rocksdb::{
     BlockBasedIndexType, BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType,
-    Direction, IteratorMode, LogLevel, Options, ReadOptions, WriteBatch, WriteOptions,
+    Direction, IteratorMode, LogLevel, Options, ReadOptions, WaitForCompactOptions, WriteBatch, WriteOptions,
 };
 
 use super::{Counter, Group, ListStore, Receipt, Staged, Stall, StoreError, TopicEntry, TopicQuery, Write, keys};
@@ -22,6 +24,7 @@ use crate::model::mail::{BlobBytes, BlobHash, MailId};
 use crate::model::outcome::Sheet;
 use crate::model::thread::{Facts, Key};
 use bulk::Bulk;
+use log::Log;
 
 pub use bulk::TableFile;
 
@@ -49,6 +52,8 @@ const BLOB_FILE_FROM: u64 = 4 << 10;
 
 pub struct RocksStore {
     db: DB,
+    /// After the database: it looks at what that left.
+    _log: Option<Log>,
     place: Place,
     bulk: Option<Bulk>,
     uuid: String,
@@ -56,6 +61,25 @@ pub struct RocksStore {
     counters: Option<Counters>,
     /// Why nothing can be written: the disk was full when the store was opened.
     full: Option<String>,
+    /// When it was opened there was more to merge than there should be.
+    was_piled_up: bool,
+}
+
+/// So many small tables of a family are merged into larger ones; twice as many have not been.
+const MERGE_FROM: i32 = 4;
+/// What is merged at once is 256 MiB at most.
+const MERGE_TIME: Duration = Duration::from_secs(30);
+
+impl Drop for RocksStore {
+    /// A process that lives for a moment each minute begins to merge each time, and would never end.
+    fn drop(&mut self) {
+        if self.was_piled_up && self.is_piled_up() {
+            let mut options = WaitForCompactOptions::default();
+            options.set_timeout(u64::try_from(MERGE_TIME.as_micros()).unwrap_or(u64::MAX));
+            // Whatever becomes of it, the next process does the rest.
+            let _ = self.db.wait_for_compact(&options);
+        }
+    }
 }
 
 /// The folder of the database, as it was when it was opened.
@@ -110,13 +134,13 @@ fn backend(error: rocksdb::Error) -> StoreError {
 impl RocksStore {
     /// Opens the store, or makes it when the folder does not exist or is empty.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
-        Self::open_with(path, &database_options(), None)
+        Self::open_with(path, database_options(), None)
     }
 
     /// Opens the store so that [`Self::syncs`] can answer. Counting costs time: a bench counts in a run that it does not time.
     pub fn open_counting(path: &Path) -> Result<Self, StoreError> {
         let (options, counters) = counting_options();
-        Self::open_with(path, &options, Some(counters))
+        Self::open_with(path, options, Some(counters))
     }
 
     /// None unless the store was opened to count.
@@ -129,24 +153,37 @@ impl RocksStore {
         FAMILIES.iter().try_for_each(|name| self.db.flush_cf(self.family(name)?).map_err(backend))
     }
 
-    fn open_with(path: &Path, options: &Options, counters: Option<Counters>) -> Result<Self, StoreError> {
+    fn open_with(path: &Path, options: Options, counters: Option<Counters>) -> Result<Self, StoreError> {
         let fail = |cause: String| StoreError::Open { path: path.to_owned(), cause };
         fs::create_dir_all(path).map_err(|error| fail(error.to_string()))?;
         threads_can_be_had().map_err(|error| fail(format!("threads cannot be started: {error}")))?;
         let cache = Cache::new_lru_cache(CACHE);
         let families = FAMILIES.map(|name| ColumnFamilyDescriptor::new(name, family_options(name, &cache)));
-        let (db, full) = match DB::open_cf_descriptors(options, path.join("db"), families) {
+        let options = log::kept_if_short(options, path)?;
+        let (db, full) = match DB::open_cf_descriptors(&options, path.join("db"), families) {
             Ok(db) => (db, None),
             Err(error) => match backend(error.clone()) {
                 // RocksDB writes when it is opened. What is there can be read all the same.
-                StoreError::Full(cause) => (open_to_read(path, options, &cache)?, Some(cause)),
+                StoreError::Full(cause) => (open_to_read(path, &options, &cache)?, Some(cause)),
                 _ => return Err(why_closed(path, error)),
             },
         };
         // On a full disk nothing is written ahead, as nothing is written at all.
         let can_write = full.is_none();
         let place = Place::of(path).map_err(|error| fail(error.to_string()))?;
-        let mut store = Self { db, place, bulk: None, uuid: String::new(), synced: synced(), counters, full };
+        let log = can_write.then(|| Log::new(path));
+        let mut store = Self {
+            db,
+            _log: log,
+            place,
+            bulk: None,
+            uuid: String::new(),
+            synced: synced(),
+            counters,
+            full,
+            was_piled_up: false,
+        };
+        store.was_piled_up = can_write && store.is_piled_up();
         store.uuid = store.check_format(path)?;
         if can_write {
             store.forget_unnamed(path)?;
@@ -199,6 +236,14 @@ impl RocksStore {
 
     fn family(&self, name: &'static str) -> Result<&ColumnFamily, StoreError> {
         self.db.cf_handle(name).ok_or_else(|| StoreError::Backend(format!("family `{name}` is missing")))
+    }
+
+    fn is_piled_up(&self) -> bool {
+        let small_tables = |name| {
+            let found = self.db.property_value_cf(self.family(name).ok()?, "rocksdb.num-files-at-level0");
+            found.ok().flatten()?.parse::<i32>().ok()
+        };
+        FAMILIES.into_iter().filter_map(small_tables).any(|tables| tables >= 2 * MERGE_FROM)
     }
 
     fn get<T: for<'b> minicbor::Decode<'b, ()>>(
@@ -336,6 +381,8 @@ fn database_options() -> Options {
     options.set_max_open_files(open_files());
     // Up to 16 threads would open what few files there are, and abort the process where the system refuses one.
     options.set_max_file_opening_threads(1);
+    // Reads the properties of every table otherwise, to choose better what to merge first.
+    options.set_skip_stats_update_on_db_open(true);
     options.set_keep_log_file_num(5);
     options.set_log_level(LogLevel::Warn);
     options
@@ -360,8 +407,14 @@ fn family_options(name: &str, cache: &Cache) -> Options {
     let mut options = Options::default();
     options.set_compression_type(DBCompressionType::Lz4);
     options.set_write_buffer_size(32 << 20);
+    options.set_level_zero_file_num_compaction_trigger(MERGE_FROM);
     match name {
-        LEDGER | BLOB_INDEX => table.set_bloom_filter(10.0, false),
+        LEDGER | BLOB_INDEX => {
+            table.set_bloom_filter(10.0, false);
+            // Each new mail is looked up twice and not found: then it need not be looked for in what is in memory either.
+            options.set_memtable_prefix_bloom_ratio(0.01);
+            options.set_memtable_whole_key_filtering(true);
+        }
         BLOBS | ITEMS => {
             options.set_enable_blob_files(true);
             options.set_min_blob_size(BLOB_FILE_FROM);
@@ -860,6 +913,67 @@ mod tests {
         assert_eq!(fs::read_dir(folder.path().join("bulk")).unwrap().count(), 0);
     }
 
+    fn files(store: &Path, extension: &str) -> Vec<PathBuf> {
+        let paths = fs::read_dir(store.join("db")).unwrap().map(|entry| entry.unwrap().path());
+        paths.filter(|path| path.extension().is_some_and(|found| found == extension)).collect()
+    }
+
+    fn count(store: &RocksStore, number: u64) {
+        store.commit(vec![Write::Counter(Counter::Blob, number)].into()).unwrap();
+    }
+
+    #[test]
+    fn a_start_leaves_a_short_log_where_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        for start in 1..60 {
+            let store = RocksStore::open(folder.path()).unwrap();
+            assert_eq!(store.counter(Counter::Blob).unwrap(), start);
+            count(&store, start + 1);
+            drop(store);
+            assert!(files(folder.path(), "log").len() <= 17, "at start {start}");
+        }
+        assert!(files(folder.path(), "sst").len() < 15, "a table for each start again");
+    }
+
+    /// Killed or not: the log is written out at each start of this one, and nobody lives long enough to merge what that makes.
+    #[test]
+    fn small_tables_are_merged_also_where_each_process_lives_for_a_moment() {
+        let folder = tempfile::tempdir().unwrap();
+        for start in 1..40 {
+            let store = RocksStore::open(folder.path()).unwrap();
+            let tables = store.db.property_value_cf(store.family(COUNTERS).unwrap(), "rocksdb.num-files-at-level0");
+            let tables: i32 = tables.unwrap().unwrap().parse().unwrap();
+            assert!(tables <= 2 * MERGE_FROM, "{tables} tables at start {start}");
+            count(&store, start + 1);
+            drop(store);
+            fs::remove_file(folder.path().join("log")).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_log_that_a_process_did_not_leave_whole_is_written_out_at_once() {
+        let folder = tempfile::tempdir().unwrap();
+        count(&RocksStore::open(folder.path()).unwrap(), 7);
+        for damage in ["longer", "shorter", "one more", "one less"] {
+            let store = RocksStore::open(folder.path()).unwrap();
+            assert_eq!(store.counter(Counter::Blob).unwrap(), 7);
+            count(&store, 7);
+            count(&store, 8);
+            drop(store);
+            let newest = files(folder.path(), "log").into_iter().max().unwrap();
+            match damage {
+                "longer" => fs::write(&newest, [fs::read(&newest).unwrap(), vec![1; 9]].concat()).unwrap(),
+                "shorter" => fs::write(&newest, &fs::read(&newest).unwrap()[..9]).unwrap(),
+                "one more" => fs::write(folder.path().join("db/999999.log"), b"").unwrap(),
+                _ => fs::remove_file(&newest).unwrap(),
+            }
+            let store = RocksStore::open(folder.path()).unwrap();
+            let known = files(folder.path(), "log");
+            assert_eq!(known.len(), 1, "{damage}: {known:?} are kept");
+            count(&store, 7);
+        }
+    }
+
     #[test]
     fn a_backup_of_a_later_format_is_not_restored() {
         let folder = tempfile::tempdir().unwrap();
@@ -884,7 +998,7 @@ mod tests {
     #[test]
     fn a_store_from_before_a_family_was_added_opens_and_gets_it() {
         let folder = tempfile::tempdir().unwrap();
-        let uuid = RocksStore::open(folder.path()).unwrap().uuid;
+        let uuid = RocksStore::open(folder.path()).unwrap().uuid.clone();
         let names = FAMILIES.iter().copied().chain(["default"]);
         let mut db = DB::open_cf(&Options::default(), folder.path().join("db"), names).unwrap();
         db.drop_cf(JOURNAL).unwrap();
