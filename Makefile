@@ -2,7 +2,7 @@
 # make test    every test, and a short cut of each scenario of make torture
 # make lint    formatting, clippy with warnings as errors
 # make doc     the documentation of the code
-# make bench   criterion benches (BENCH=parse for one)
+# make bench   criterion benches, one for each stage (BENCH=parse for one; SAVE=NAME keeps the figures, AGAINST=NAME compares with them)
 # make perf    instructions that a mail costs a worker, against benches/perf.txt (ACCEPT=1 for new figures)
 # make torture every scenario of tests/torture for TORTURE_SECONDS, and a table of what was lost and doubled
 # make fuzz    every fuzz target (TIME=60 seconds each)
@@ -12,7 +12,9 @@
 CARGO := .ci/cargo
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 TIME ?= 60
-BENCH ?=
+BENCH ?= parse plan claim commit settle flow bombs
+SAVE ?=
+AGAINST ?=
 TORTURE_SECONDS ?= 540
 ACCEPT ?=
 
@@ -48,8 +50,10 @@ lint: setup
 doc: setup
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --release --no-deps
 
+# Baselines are criterion's: bombs has none.
+BASELINE = $(if $(SAVE),--save-baseline $(SAVE))$(if $(AGAINST),--baseline $(AGAINST))
 bench: setup
-	$(CARGO) bench $(if $(BENCH),--bench $(BENCH))
+	$(CARGO) bench $(addprefix --bench ,$(if $(BASELINE),$(filter-out bombs,$(BENCH)),$(BENCH))) $(if $(BASELINE),-- $(BASELINE))
 
 perf: build
 	CARGO_TARGET_DIR=$(TARGET) benches/perf.sh $(if $(ACCEPT),--accept)
