@@ -59,7 +59,7 @@ fn lengths(store: &Path) -> Vec<(String, u64)> {
     let logs = entries.filter_map(|entry| {
         let name = entry.file_name().into_string().ok()?;
         let is_log = name.strip_suffix(".log").is_some_and(|number| number.bytes().all(|byte| byte.is_ascii_digit()));
-        is_log.then_some((name, entry.metadata().ok()?.len()))
+        if is_log { Some((name, entry.metadata().ok()?.len())) } else { None }
     });
     let mut logs: Vec<_> = logs.collect();
     logs.sort();
