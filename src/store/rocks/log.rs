@@ -67,5 +67,6 @@ fn lengths(store: &Path) -> Vec<(String, u64)> {
 }
 
 fn text(logs: &[(String, u64)]) -> String {
-    logs.iter().map(|(name, bytes)| format!("{name} {bytes}\n")).collect()
+    let lines: Vec<String> = logs.iter().map(|(name, bytes)| format!("{name} {bytes}\n")).collect();
+    lines.concat()
 }
