@@ -858,7 +858,8 @@ fn verify_finds_bytes_that_are_not_what_they_were() {
     let marked = [b"MARK".repeat(5000), noise(4, 50_000)].concat();
     server.put("x.eml", letter("x", &["news"]).attach("a.bin", &marked));
     server.run();
-    // Closed and opened once more, so that the bytes lie in a table or blob file and no longer in the log alone.
+    // Opened once more as after a kill, so that the bytes lie in a table or blob file and no longer in the log alone.
+    fs::remove_file(server.path("store").join("log")).unwrap();
     server.is_sound();
     let mut spoilt = 0;
     for path in files_below(&server.path("store")) {
@@ -876,6 +877,29 @@ fn verify_finds_bytes_that_are_not_what_they_were() {
     let answer = server.ask(&["verify", "--json"]).ends(1);
     assert!(!answer.stderr.is_empty() || answer.only()["sound"] == false);
     assert_ne!(server.ask(&["cat", "news", "1", "a.bin"]).stdout, marked);
+}
+
+#[test]
+fn a_log_that_was_spoilt_at_rest_is_said_by_every_command_and_no_mail_goes_lost_for_it() {
+    let server = Server::with_news();
+    server.put("x.eml", letter("MARKMARKMARKMARKMARK", &["news"]));
+    server.run();
+    let logs = files_below(&server.path("store/db"));
+    let spoilt = logs.iter().filter(|path| path.extension().is_some_and(|end| end == "log")).any(|path| {
+        let mut bytes = fs::read(path).unwrap();
+        let at = bytes.windows(20).position(|window| window == b"MARKMARKMARKMARKMARK");
+        at.is_some_and(|at| {
+            bytes[at] ^= 1;
+            fs::write(path, bytes).is_ok()
+        })
+    });
+    assert!(spoilt, "a fresh mail lies in the log");
+    server.put("y.eml", letter("y", &["news"]));
+    for command in [&["run"][..], &["items", "news"], &["verify"]] {
+        let answer = server.ask(command).ends(1);
+        assert!(answer.stderr.contains("its log was damaged after the last process ended"), "{}", answer.stderr);
+    }
+    assert!(server.path("drop/y.eml").exists());
 }
 
 /// A file as a server leaves it that dies after the claim.

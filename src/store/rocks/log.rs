@@ -2,14 +2,15 @@
 //! that a run of one mail each minute makes small tables faster than they are merged, and each of them is synced. A log that is
 //! short and whole is only read into memory instead, and goes on being the only place of what it holds.
 //!
-//! Whole: a log that was cut off while it was written to must be dealt with at once. RocksDB goes on behind the cut, into a new log, and when
-//! that one is empty at the next start it takes what families have in later tables for damage. So the last thing that a process does is to
-//! note how long the logs are; whoever finds them otherwise lets RocksDB do as it likes.
+//! Whole: a process that dies may leave half a record at the end, of a commit that nobody was told of; RocksDB reads up to there and
+//! drops the rest without a word. So the last thing that a process does is to note how long the logs are. Where they still are, they
+//! hold nothing but whole records, and anything else in them is damage, which is said; where they are not, RocksDB does as it likes.
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use rocksdb::Options;
+use rocksdb::{DBRecoveryMode, Options};
 
 use super::backend;
 use crate::store::StoreError;
@@ -22,31 +23,66 @@ const FEW: usize = 16;
 /// Notes when it is dropped how the logs were left. Must be dropped after the database.
 pub(super) struct Log {
     store: PathBuf,
+    /// A write failed, and may have left half a record.
+    failed: AtomicBool,
 }
 
 impl Log {
     pub(super) fn new(store: &Path) -> Self {
-        Self { store: store.to_owned() }
+        Self { store: store.to_owned(), failed: AtomicBool::new(false) }
+    }
+
+    pub(super) fn write_failed(&self) {
+        self.failed.store(true, Ordering::Relaxed);
     }
 }
 
 impl Drop for Log {
     fn drop(&mut self) {
         // Not synced, and when it cannot be written nothing is lost but time.
-        let _ = fs::write(note(&self.store), text(&lengths(&self.store)));
+        let _ = if self.failed.load(Ordering::Relaxed) {
+            fs::remove_file(note(&self.store))
+        } else {
+            fs::write(note(&self.store), text(&lengths(&self.store)))
+        };
     }
 }
 
-/// The options to open this store with.
-pub(super) fn kept_if_short(mut options: Options, store: &Path) -> Result<Options, StoreError> {
-    let logs = lengths(store);
-    let is_short = logs.len() <= FEW && logs.iter().map(|(_, bytes)| bytes).sum::<u64>() <= SHORT;
-    let is_whole = fs::read_to_string(note(store)).is_ok_and(|found| found == text(&logs));
-    if !is_short || !is_whole {
-        return Ok(options);
+/// The logs of a store as its last process left them.
+pub(super) struct Found {
+    store: PathBuf,
+    pub(super) is_whole: bool,
+    is_short: bool,
+}
+
+impl Found {
+    pub(super) fn look(store: &Path) -> Self {
+        let logs = lengths(store);
+        let is_short = logs.len() <= FEW && logs.iter().map(|(_, bytes)| bytes).sum::<u64>() <= SHORT;
+        let is_whole = fs::read_to_string(note(store)).is_ok_and(|found| found == text(&logs));
+        Self { store: store.to_owned(), is_whole, is_short }
     }
-    // The binding has no function for this one.
-    options.get_options_from_string("avoid_flush_during_recovery=true").map_err(backend)
+
+    /// How the store is to be opened.
+    pub(super) fn adapt(&self, mut options: Options) -> Result<Options, StoreError> {
+        if !self.is_whole {
+            return Ok(options);
+        }
+        options.set_wal_recovery_mode(DBRecoveryMode::AbsoluteConsistency);
+        if !self.is_short {
+            return Ok(options);
+        }
+        // The binding has no function for this one.
+        options.get_options_from_string("avoid_flush_during_recovery=true").map_err(backend)
+    }
+
+    /// What is said where logs that were whole cannot be read.
+    pub(super) fn damage(&self, cause: &str) -> String {
+        format!(
+            "its log was damaged after the last process ended ({cause}). Restore a backup; or remove {} to go on with what stands before the damage",
+            note(&self.store).display()
+        )
+    }
 }
 
 fn note(store: &Path) -> PathBuf {

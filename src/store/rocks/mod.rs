@@ -54,7 +54,7 @@ const BLOB_FILE_FROM: u64 = 4 << 10;
 pub struct RocksStore {
     db: DB,
     /// After the database: it looks at what that left.
-    _log: Option<Log>,
+    log: Option<Log>,
     place: Place,
     bulk: Option<Bulk>,
     uuid: String,
@@ -158,12 +158,16 @@ impl RocksStore {
         fs::create_dir_all(path).map_err(|error| fail(error.to_string()))?;
         threads_can_be_had().map_err(|error| fail(format!("threads cannot be started: {error}")))?;
         let cache = Cache::new_lru_cache(CACHE);
-        let options = log::kept_if_short(options, path)?;
+        let found = log::Found::look(path);
+        let options = found.adapt(options)?;
         let (db, full) = match DB::open_cf_descriptors(&options, path.join("db"), families(&FAMILIES, &cache)) {
             Ok(db) => (db, None),
             Err(error) => match backend(error.clone()) {
                 // RocksDB writes when it is opened. What is there can be read all the same.
                 StoreError::Full(cause) => (open_to_read(path, &options, &cache)?, Some(cause)),
+                StoreError::Backend(cause) if found.is_whole && cause.starts_with("Corruption") => {
+                    return Err(fail(found.damage(&cause)));
+                }
                 _ => return Err(why_closed(path, error)),
             },
         };
@@ -173,7 +177,7 @@ impl RocksStore {
         let log = can_write.then(|| Log::new(path));
         let mut store = Self {
             db,
-            _log: log,
+            log,
             place,
             bulk: None,
             uuid: String::new(),
@@ -207,7 +211,15 @@ impl RocksStore {
             return Ok(());
         }
         tracing::info!(blobs = batch.len(), "bytes that a process wrote ahead before it died are removed");
-        self.db.write_opt(batch, &self.synced).map_err(backend)
+        self.write(batch)
+    }
+
+    /// One synced write of the log.
+    fn write(&self, batch: WriteBatch) -> Result<(), StoreError> {
+        self.db.write_opt(batch, &self.synced).map_err(|error| {
+            self.log.iter().for_each(Log::write_failed);
+            backend(error)
+        })
     }
 
     /// Refuses a store of a later format; answers the uuid, minting it for a new store.
@@ -229,7 +241,7 @@ impl RocksStore {
         let mut batch = WriteBatch::default();
         batch.put(b"format", keys::FORMAT.to_be_bytes());
         batch.put(b"uuid", uuid.as_bytes());
-        self.db.write_opt(batch, &self.synced).map_err(backend)?;
+        self.write(batch)?;
         Ok(uuid)
     }
 
@@ -460,7 +472,7 @@ impl ListStore for RocksStore {
             for write in group.writes {
                 self.put(&mut batch, write)?;
             }
-            self.db.write_opt(batch, &self.synced).map_err(backend)?;
+            self.write(batch)?;
         }
         for staged in &group.staged {
             if let Staged::File(file) = staged {
@@ -939,6 +951,39 @@ mod tests {
             assert!(files(folder.path(), "log").len() <= 17, "at start {start}");
         }
         assert!(files(folder.path(), "sst").len() < 15, "a table for each start again");
+    }
+
+    #[test]
+    fn damage_in_a_log_that_was_whole_is_said_and_nothing_is_dropped() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = RocksStore::open(folder.path()).unwrap();
+        count(&store, 7);
+        count(&store, 8);
+        drop(store);
+        let newest = files(folder.path(), "log").into_iter().max().unwrap();
+        let whole = fs::read(&newest).unwrap();
+        let mut spoilt = whole.clone();
+        let middle = spoilt.len() / 2;
+        spoilt[middle] ^= 1;
+        fs::write(&newest, &spoilt).unwrap();
+        let error = RocksStore::open(folder.path()).err().unwrap().to_string();
+        assert!(error.contains("its log was damaged after the last process ended"), "{error}");
+        fs::write(&newest, &whole).unwrap();
+        assert_eq!(RocksStore::open(folder.path()).unwrap().counter(Counter::Blob).unwrap(), 8);
+        fs::write(&newest, &spoilt).unwrap();
+        fs::remove_file(folder.path().join("log")).unwrap();
+        RocksStore::open(folder.path()).unwrap();
+    }
+
+    #[test]
+    fn after_a_failed_write_a_log_does_not_pass_for_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = RocksStore::open(folder.path()).unwrap();
+        store.log.as_ref().unwrap().write_failed();
+        drop(store);
+        assert!(!log::Found::look(folder.path()).is_whole);
+        drop(RocksStore::open(folder.path()).unwrap());
+        assert!(log::Found::look(folder.path()).is_whole);
     }
 
     /// Killed or not: the log is written out at each start of this one, and nobody lives long enough to merge what that makes.
