@@ -15,7 +15,7 @@ use rocksdb::{DBRecoveryMode, Options};
 use super::backend;
 use crate::store::StoreError;
 
-/// Reading so much takes some 10 ms; writing it out and making it durable, as long for each family.
+/// What is read anew at each start is bounded by this. Chosen, not tuned.
 const SHORT: u64 = 2 << 20;
 /// Each start makes one, which may stay empty.
 const FEW: usize = 16;

@@ -68,7 +68,7 @@ pub struct RocksStore {
 
 /// So many small tables of a family are merged into larger ones; twice as many have not been.
 const MERGE_FROM: i32 = 4;
-/// What is merged at once is 256 MiB at most.
+/// A bound for a disk that hangs, not what merging takes.
 const MERGE_TIME: Duration = Duration::from_secs(30);
 
 impl Drop for RocksStore {
@@ -407,7 +407,7 @@ fn open_files() -> i32 {
 
 /// These and the one that RocksDB always has.
 fn families(names: &[&'static str], cache: &Cache) -> Vec<ColumnFamilyDescriptor> {
-    // Copies of one: fresh options make a block cache of their own, which costs a start 0.2 ms each.
+    // Copies of one: fresh options each make a block cache of their own, which nobody uses.
     let fresh = Options::default();
     let all = names.iter().chain(&[DEFAULT_COLUMN_FAMILY_NAME]);
     all.map(|name| ColumnFamilyDescriptor::new(*name, family_options(name, fresh.clone(), cache))).collect()
