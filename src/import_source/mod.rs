@@ -21,6 +21,7 @@ mod walk;
 
 pub mod mbox;
 
+use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Cursor, Read};
 use std::path::{Path, PathBuf};
@@ -30,6 +31,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use flate2::bufread::MultiGzDecoder;
 
 use crate::model::outcome::Reason;
+use crate::spool::read_ahead;
 use mbox::{Mbox, Piece};
 use walk::{Source, Stray, Walk};
 
@@ -75,9 +77,13 @@ impl SourceError {
     }
 }
 
+/// So many files are open, and read by the system, before it is their turn.
+const AHEAD: usize = 16;
+
 /// The mails of all sources, in the order in which they were given.
 pub struct Sources {
     walk: Walk,
+    ahead: VecDeque<Result<Ready, Stray>>,
     /// The largest mail in bytes.
     limit: u64,
     /// The mbox that is being read.
@@ -87,7 +93,7 @@ pub struct Sources {
 impl Sources {
     #[must_use]
     pub fn new(paths: Vec<PathBuf>, limit: u64) -> Self {
-        Self { walk: Walk::new(paths), limit, open: None }
+        Self { walk: Walk::new(paths), ahead: VecDeque::with_capacity(AHEAD), limit, open: None }
     }
 }
 
@@ -98,22 +104,27 @@ impl Iterator for Sources {
         if let Some(open) = self.open.take() {
             return Some(self.next_of(open));
         }
-        Some(match self.walk.next()? {
-            Ok(source) => self.read(&source),
+        while self.ahead.len() < AHEAD
+            && let Some(next) = self.walk.next()
+        {
+            self.ahead.push_back(next.map(Ready::of));
+        }
+        Some(match self.ahead.pop_front()? {
+            Ok(ready) => self.read(ready),
             Err(Stray { path, error }) => Found { name: printable(&path), bytes: Err(error), consumed: 0 },
         })
     }
 }
 
 impl Sources {
-    fn read(&mut self, source: &Source) -> Found {
+    fn read(&mut self, Ready { source, opened }: Ready) -> Found {
         let name = printable(&source.path);
-        let (file, size) = match source.open() {
+        let (file, size) = match opened {
             Ok(opened) => opened,
             Err(error) => return Found { name, bytes: Err(error), consumed: source.size() },
         };
         let meter = Meter::new(size);
-        match look_into(source, meter.on(file), size, self.limit) {
+        match look_into(&source, meter.on(file), size, self.limit) {
             Ok(Content::Mail(mail)) => Found { name, bytes: Ok(mail), consumed: size },
             Ok(Content::Mbox { stream, compressed }) => {
                 self.next_of(OpenMbox { name, compressed, mails: Mbox::new(stream), number: 0, meter })
@@ -134,6 +145,20 @@ impl Sources {
         let consumed = open.meter.step(at_end);
         self.open = (!at_end).then_some(open);
         Found { name, bytes, consumed }
+    }
+}
+
+/// A file that was opened ahead of its turn.
+struct Ready {
+    source: Source,
+    opened: Result<(File, u64), SourceError>,
+}
+
+impl Ready {
+    fn of(source: Source) -> Self {
+        let opened = source.open();
+        opened.iter().for_each(|(file, size)| read_ahead(file, *size));
+        Self { source, opened }
     }
 }
 
@@ -159,7 +184,9 @@ const FROM: &[u8] = b"From ";
 
 /// Decides by name and content what a file is, and reads it if it is one mail.
 fn look_into(source: &Source, file: Metered, size: u64, limit: u64) -> Result<Content, SourceError> {
-    let (mut head, mut stream) = peek(BufReader::with_capacity(BUFFER, file)).map_err(SourceError::Io)?;
+    // A small file is not worth a large buffer.
+    let buffer = usize::try_from(size).unwrap_or(BUFFER).clamp(FROM.len(), BUFFER);
+    let (mut head, mut stream) = peek(BufReader::with_capacity(buffer, file)).map_err(SourceError::Io)?;
     let compressed = if source.in_maildir { head.starts_with(GZIP) } else { source.is_gz() };
     let failed = |error| SourceError::reading(error, compressed);
     if compressed {

@@ -8,7 +8,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use rustix::fs::{AtFlags, FileType, RenameFlags};
 use rustix::io::Errno;
 
-use super::drop_folder::{Opened, ReadError, kind_word};
+use super::drop_folder::{Opened, ReadError, kind_word, read_ahead};
 use super::raw::Bytes;
 use super::{Entry, Spool, names};
 use crate::model::mail::ClaimId;
@@ -61,7 +61,10 @@ impl Spool {
             tracing::info!(file = %name.display(), "no room to keep the whole name");
         }
         let taken = match self.rename_into_claims(&name, &file_name, opened.as_ref()) {
-            Ok(true) => return Taken::Claim(Claim { id, name, file_name, opened, suspect: false }),
+            Ok(true) => {
+                opened.iter().for_each(|opened| read_ahead(&opened.file, opened.seen.size));
+                return Taken::Claim(Claim { id, name, file_name, opened, suspect: false });
+            }
             Ok(false) => Taken::Gone,
             Err(errno) => Taken::Stuck(errno.into()),
         };

@@ -60,7 +60,7 @@ use crate::model::mail::ClaimId;
 pub use checkup::{Check, State, check_up};
 pub use claim::{Claim, Taken};
 pub use deposit::{Depot, Draft, Placed, Shelf};
-pub use drop_folder::{DropFolder, ReadError};
+pub use drop_folder::{DropFolder, ReadError, read_ahead};
 pub use failed::{FailedMail, Note};
 #[cfg(test)]
 pub use fault::{At, Fault, Faults};
