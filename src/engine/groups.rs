@@ -22,7 +22,7 @@ use crate::config::Keep as KeepSetting;
 use crate::model::mail::BlobHash;
 use crate::model::outcome::{End, Reason};
 use crate::model::plan::{Blob, Decided, Failure, Plan};
-use crate::pipeline::commit::GroupBuilder;
+use crate::pipeline::commit::{self, GroupBuilder};
 use crate::pipeline::settle::settlement;
 use crate::spool::{Keep, SpoolError};
 use crate::store::{Counter, ListStore, Receipt, Staged, StoreError, Write};
@@ -241,7 +241,8 @@ impl Batch<'_> {
     ) -> Result<(Vec<Decided>, Vec<Receipt>), EngineError> {
         let _writer = lock(&self.mill.writer);
         let directory = self.mill.directory.get();
-        let mut builder = GroupBuilder::new(&*self.mill.store, jiff::Timestamp::now().as_second());
+        let (store, recent) = (&*self.mill.store, &self.mill.recent);
+        let mut builder = GroupBuilder::new(store, jiff::Timestamp::now().as_second()).with_recent(recent);
         let mut staged = None;
         if let Some(ahead) = ahead {
             builder = builder.with_ahead(ahead.ids);
@@ -254,7 +255,17 @@ impl Batch<'_> {
         group.staged.extend(staged);
         // As late as can be: a server that slept through its own reclaim must not wake up and deliver.
         self.check_ours()?;
-        Ok((ends, self.mill.store.commit(group)?))
+        let entries = commit::of_ledger(&group);
+        match store.commit(group) {
+            Ok(receipts) => {
+                recent.note(entries);
+                Ok((ends, receipts))
+            }
+            Err(error) => {
+                recent.forget();
+                Err(error.into())
+            }
+        }
     }
 
     /// Writes what is large and new in a group, before it is its turn. Answers also the contents that are marked as under way.

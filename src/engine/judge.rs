@@ -188,6 +188,7 @@ impl Mill {
         }
         let received = jiff::Timestamp::now().as_second();
         let facts = Facts { claim: id, source, size, mail_id, sender: envelope.sender, received };
+        let asked = self.recent.now();
         let (known, fresh) = self.split_known(mail_id, routed)?;
         if !fresh.accepted.is_empty() {
             let bounds = unpack::Bounds {
@@ -208,6 +209,7 @@ impl Mill {
             plan.deliveries.iter_mut().for_each(|delivery| delivery.webhook = None);
         }
         plan.deliveries.extend(known);
+        plan.asked = Some(asked);
         Ok(plan.into())
     }
 

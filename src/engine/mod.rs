@@ -45,6 +45,7 @@ use crate::lists::Lists;
 use crate::model::mail::ClaimId;
 use crate::model::outcome::Sheet;
 use crate::model::plan::Plan;
+use crate::pipeline::commit::Recent;
 use crate::pipeline::parse::{Bounds, Parser};
 use crate::spool::{Spool, SpoolError, SpoolOptions};
 use crate::store::{ListStore, StoreError};
@@ -102,6 +103,8 @@ pub struct Mill {
     pub directory: Current,
     /// Held while a group is built and committed, and while a list changes: what a group is built from stays true until it is written.
     writer: Mutex<()>,
+    /// What the last groups wrote. Noted by whoever holds `writer`.
+    recent: Recent,
     spool: Mutex<Option<Arc<Spool>>>,
     parser: Parser,
     pool: rayon::ThreadPool,
@@ -128,6 +131,7 @@ impl Mill {
             store,
             directory: Current::default(),
             writer: Mutex::default(),
+            recent: Recent::default(),
             spool: Mutex::default(),
             parser,
             pool,

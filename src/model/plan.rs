@@ -88,6 +88,8 @@ pub struct Plan {
     pub source: String,
     /// None when the file could not be read.
     pub mail_id: Option<MailId>,
+    /// How many groups had been written when the store was asked whether it has this mail.
+    pub asked: Option<u64>,
     pub message_id: Option<String>,
     pub sender: Option<String>,
     /// Size of the file.
@@ -104,6 +106,7 @@ impl Plan {
             claim,
             source,
             mail_id: None,
+            asked: None,
             message_id: None,
             sender: None,
             size,
@@ -120,6 +123,7 @@ impl Plan {
             claim: self.claim,
             source: self.source.clone(),
             mail_id: self.mail_id,
+            asked: self.asked,
             message_id: self.message_id.clone(),
             sender: self.sender.clone(),
             size: self.size,

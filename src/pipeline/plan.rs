@@ -66,6 +66,7 @@ pub fn plan_within(facts: Facts, mut mail: Mail<'_>, routed: Routed, decode: Dec
         claim: facts.claim,
         source: facts.source,
         mail_id: Some(facts.mail_id),
+        asked: None,
         message_id,
         sender: Some(facts.sender),
         size: facts.size,

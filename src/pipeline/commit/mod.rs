@@ -6,6 +6,8 @@ mod events;
 
 mod threads;
 
+mod recent;
+
 use std::collections::HashMap;
 
 use crate::directory::Directory;
@@ -20,9 +22,13 @@ use crate::model::plan::{Blob, Decided, Delivery, Failure, Landed, Plan};
 use crate::model::thread::Facts;
 use crate::store::{Counter, Group, ListStore, StoreError, Write};
 
+use recent::Since;
+pub use recent::{Moment, Recent, of_ledger};
+
 /// A group being built.
 pub struct GroupBuilder<'s> {
     store: &'s dyn ListStore,
+    recent: Option<&'s Recent>,
     now: i64,
     group: Group,
     decided: Vec<Decided>,
@@ -46,6 +52,7 @@ impl<'s> GroupBuilder<'s> {
     pub fn new(store: &'s dyn ListStore, now: i64) -> Self {
         Self {
             store,
+            recent: None,
             now,
             group: Group::default(),
             decided: Vec::new(),
@@ -55,6 +62,13 @@ impl<'s> GroupBuilder<'s> {
             events: events::Known::default(),
             ahead: HashMap::new(),
         }
+    }
+
+    /// Asks this before the store, for plans that say when the ledger was asked.
+    #[must_use]
+    pub const fn with_recent(mut self, recent: &'s Recent) -> Self {
+        self.recent = Some(recent);
+        self
     }
 
     /// Blobs that lie in the store already and only need to be named. One that is not wanted after all is garbage.
@@ -121,7 +135,7 @@ impl<'s> GroupBuilder<'s> {
         let list = delivery.list;
         let known = match self.overlay.ledger.get(&(mail_id, list)) {
             Some(entry) => Some(*entry),
-            None => self.store.ledger(mail_id, list)?,
+            None => self.ledger(plan, mail_id, &delivery)?,
         };
         tally.delivered.extend(delivery.recipients.iter().cloned());
         if let Some(entry) = known {
@@ -164,6 +178,17 @@ impl<'s> GroupBuilder<'s> {
         let Delivery { recipients, allowed_by, .. } = delivery;
         tally.landed.push(Landed { list, recipients, item: id, duplicate: false, allowed_by, paths });
         Ok(())
+    }
+
+    fn ledger(&self, plan: &Plan, mail: MailId, delivery: &Delivery) -> Result<Option<LedgerEntry>, StoreError> {
+        // Without an item the worker found it there, and did not keep what it found.
+        let was_new = delivery.item.is_some();
+        let asked = plan.asked.filter(|_| was_new).zip(self.recent);
+        match asked.map(|(moment, recent)| recent.since(moment, mail, delivery.list)) {
+            Some(Since::Came(entry)) => Ok(Some(entry)),
+            Some(Since::NotThere) => Ok(None),
+            Some(Since::LongAgo) | None => self.store.ledger(mail, delivery.list),
+        }
     }
 
     /// Puts the item where its kind of list wants it: the number it has now, and the paths of its files in a library.
@@ -511,14 +536,22 @@ mod tests {
 
     /// Commits the letters in groups of so many and answers what was decided.
     fn commit(store: &MemoryStore, letters: &[Letter], group: usize) -> Vec<Decided> {
+        commit_with(store, letters, group, None)
+    }
+
+    /// The same, where the workers asked the store for every mail before the first group was written.
+    fn commit_with(store: &MemoryStore, letters: &[Letter], group: usize, recent: Option<&Recent>) -> Vec<Decided> {
         let directory = directory();
+        let asked = recent.map(Recent::now);
         let mut all = Vec::new();
         for letters in letters.chunks(group) {
-            let mut builder = GroupBuilder::new(store, 7);
-            letters.iter().for_each(|letter| builder.add(plan(letter), &directory).unwrap());
+            let mut builder = GroupBuilder { recent, ..GroupBuilder::new(store, 7) };
+            letters.iter().for_each(|letter| builder.add(Plan { asked, ..plan(letter) }, &directory).unwrap());
             assert_eq!(builder.len(), letters.len());
             let (group, decided) = builder.finish();
+            let entries = of_ledger(&group);
             let receipts = store.commit(group).unwrap();
+            recent.iter().for_each(|recent| recent.note(entries.clone()));
             assert_eq!(receipts.len(), letters.len());
             all.extend(decided);
         }
@@ -574,6 +607,20 @@ mod tests {
             prop_assert_eq!(contents(&single), contents(&grouped));
             let (report, garbage) = crate::store::verify(&with_lists(single)).unwrap();
             prop_assert!(report.sound && garbage.is_empty(), "{:?}", report.errors);
+        }
+
+        #[test]
+        fn what_the_last_groups_brought_need_not_be_asked_of_the_store(
+            letters in prop::collection::vec(any_letter(), 1..12),
+            size in 1_usize..5,
+        ) {
+            let (asked, remembered) = (MemoryStore::default(), MemoryStore::default());
+            let by_store = commit(&asked, &letters, size);
+            let by_memory = commit_with(&remembered, &letters, size, Some(&Recent::default()));
+            for (one, other) in by_store.iter().zip(&by_memory) {
+                prop_assert_eq!((one.end, one.items, &one.landed), (other.end, other.items, &other.landed));
+            }
+            prop_assert_eq!(contents(&asked), contents(&remembered));
         }
 
         #[test]
