@@ -61,7 +61,7 @@ fn next_injected(bytes: &[u8]) -> Option<(String, String, &[u8])> {
 
 fn line_end(bytes: &[u8], from: usize) -> usize {
     let rest = bytes.get(from..).unwrap_or_default();
-    rest.iter().position(|byte| *byte == b'\n').map_or(bytes.len(), |at| from + at + 1)
+    memchr::memchr(b'\n', rest).map_or(bytes.len(), |at| from + at + 1)
 }
 
 /// The address in `a@b`, `<a@b> NOTIFY=NEVER` or `<"a b"@c>`; empty for the null sender.

@@ -359,10 +359,11 @@ impl<'r> Walk<'_, 'r> {
             _ => &mut self.spare_text,
         };
         if slot.is_none() {
-            let text = charset::decode(charset_of(part).as_deref(), transfer::decode_text(leaf.encoding, raw));
+            let body = leaf.into_part(part, raw);
+            let text = charset::decode(body.charset.as_deref(), transfer::decode_text(body.encoding, raw));
             *slot = Some(text).filter(|text| !is_undivided || !text.trim().is_empty());
-            if leaf.media_type == "text/plain" {
-                self.mail.body_part = Some(leaf.into_part(part, raw));
+            if body.content_type == "text/plain" {
+                self.mail.body_part = Some(body);
             }
         }
     }
