@@ -11,7 +11,7 @@ use crate::model::list::ListId;
 use crate::model::mail::MailId;
 use crate::store::{Group, Write};
 
-/// Entries that are remembered, 2 MB: more than there are mails in flight. Chosen, not tuned.
+/// Entries that are remembered, and groups, 2 MB: more than there are mails in flight. Chosen, not tuned.
 const MOST: usize = 1 << 14;
 
 /// How many groups had been written when the ledger was asked.
@@ -62,7 +62,8 @@ impl Recent {
         let keys = entries.iter().map(|(mail, list, _)| (*mail, *list)).collect();
         last.groups.push_back(keys);
         last.entries.extend(entries.into_iter().map(|(mail, list, entry)| ((mail, list), entry)));
-        while last.entries.len() > MOST
+        // Groups too: one may bring nothing but duplicates.
+        while last.entries.len().max(last.groups.len()) > MOST
             && let Some(oldest) = last.groups.pop_front()
         {
             for key in oldest {
@@ -139,6 +140,17 @@ mod tests {
             Since::LongAgo,
             "a group that is too large is not remembered"
         );
+    }
+
+    #[test]
+    fn groups_without_entries_are_not_remembered_for_ever() {
+        let recent = Recent::default();
+        let before = recent.now();
+        (0..MOST).for_each(|_| recent.note(Vec::new()));
+        assert_eq!(recent.since(before, mail(0), LIST), Since::NotThere);
+        recent.note(Vec::new());
+        assert_eq!(recent.since(before, mail(0), LIST), Since::LongAgo);
+        assert_eq!(recent.last().groups.len(), MOST);
     }
 
     #[test]
