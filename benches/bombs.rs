@@ -291,7 +291,7 @@ fn whole_way(file: &[u8], (mill, store, directory): &(Mill, Arc<MemoryStore>, Di
         plan.deliveries.iter().filter_map(|delivery| delivery.item.as_ref()?.body_html.clone()).take(1).collect();
     let mut builder = GroupBuilder::new(&**store, 0);
     builder.add(plan, directory).unwrap();
-    store.commit(builder.finish().0).unwrap();
+    store.commit(builder.finish().group).unwrap();
     for html in html {
         std::hint::black_box((mailmill::html::page("t", &html), mailmill::html::text(&html)));
     }

@@ -61,10 +61,10 @@ fn commit_all(store: &dyn ListStore, plans: Vec<Plan>, directory: &Directory) {
     for plan in plans {
         builder.add(plan, directory).unwrap();
         if builder.weight() >= GROUP_BYTES {
-            store.commit(std::mem::replace(&mut builder, GroupBuilder::new(store, 0)).finish().0).unwrap();
+            store.commit(std::mem::replace(&mut builder, GroupBuilder::new(store, 0)).finish().group).unwrap();
         }
     }
-    store.commit(builder.finish().0).unwrap();
+    store.commit(builder.finish().group).unwrap();
 }
 
 criterion_group! { name = benches; config = support::on_disk(); targets = commit }

@@ -12,7 +12,7 @@ use mailmill::model::mail::{BlobHash, ClaimId, Envelope, Mail, MailId};
 use mailmill::model::outcome::{End, Reason};
 use mailmill::model::plan::{Plan, Routed};
 use mailmill::model::settings::{Folders, ListSettings, Senders, Size};
-use mailmill::pipeline::commit::GroupBuilder;
+use mailmill::pipeline::commit::{Built, GroupBuilder};
 use mailmill::pipeline::parse::{Bounds, Parser, decode, decode_text};
 use mailmill::pipeline::plan::{Decode, Facts, plan};
 use mailmill::pipeline::{envelope, route, unpack};
@@ -253,7 +253,7 @@ fn commit(store: &MemoryStore, plan: &Plan, number: u64, end: End) {
     let claim = ClaimId { batch: 1, number };
     let mut builder = GroupBuilder::new(store, 0);
     builder.add(Plan { claim, ..plan.clone() }, &DIRECTORY).expect("memory does not fail");
-    let (group, decided) = builder.finish();
+    let Built { group, decided, .. } = builder.finish();
     assert_eq!(decided[0].end, end);
     assert_eq!(decided[0].landed.len(), plan.deliveries.len());
     assert!(end == End::Delivered || decided[0].items == 0, "a duplicate makes no item");

@@ -14,7 +14,7 @@ use mailmill::model::names::fold;
 use mailmill::model::outcome::{End, Reason};
 use mailmill::model::plan::{Blob, Decided, Delivery, Failure, Plan};
 use mailmill::model::settings::ListSettings;
-use mailmill::pipeline::commit::GroupBuilder;
+use mailmill::pipeline::commit::{Built, GroupBuilder};
 use mailmill::store::{Counter, ListStore, MemoryStore, Receipt, Write, verify};
 
 #[derive(Arbitrary, Debug)]
@@ -120,7 +120,7 @@ fn commit(store: &MemoryStore, current: &Current, model: &mut Model, letters: &[
     for plan in &plans {
         builder.add(plan.clone(), &directory).expect("memory does not fail");
     }
-    let (group, decided) = builder.finish();
+    let Built { group, decided, .. } = builder.finish();
     let receipts = store.commit(group).expect("memory does not fail");
     let claims: Vec<ClaimId> = plans.iter().map(|plan| plan.claim).collect();
     assert_eq!(receipts.iter().map(Receipt::claim).collect::<Vec<_>>(), claims, "one receipt for each claim");

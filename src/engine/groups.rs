@@ -22,7 +22,7 @@ use crate::config::Keep as KeepSetting;
 use crate::model::mail::BlobHash;
 use crate::model::outcome::{End, Reason};
 use crate::model::plan::{Blob, Decided, Failure, Plan};
-use crate::pipeline::commit::{self, GroupBuilder};
+use crate::pipeline::commit::{Built, GroupBuilder};
 use crate::pipeline::settle::settlement;
 use crate::spool::{Keep, SpoolError};
 use crate::store::{Counter, ListStore, Receipt, Staged, StoreError, Write};
@@ -251,15 +251,14 @@ impl Batch<'_> {
         for plan in plans {
             builder.add(plan, &directory)?;
         }
-        let (mut group, ends) = builder.finish();
+        let Built { mut group, decided, ledger } = builder.finish();
         group.staged.extend(staged);
         // As late as can be: a server that slept through its own reclaim must not wake up and deliver.
         self.check_ours()?;
-        let entries = commit::of_ledger(&group);
         match store.commit(group) {
             Ok(receipts) => {
-                recent.note(entries);
-                Ok((ends, receipts))
+                recent.note(ledger);
+                Ok((decided, receipts))
             }
             Err(error) => {
                 recent.forget();

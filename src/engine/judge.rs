@@ -188,21 +188,31 @@ impl Mill {
         }
         let received = jiff::Timestamp::now().as_second();
         let facts = Facts { claim: id, source, size, mail_id, sender: envelope.sender, received };
+        Ok(self.plan_for(facts, mail, routed, policy, &in_time)?.into())
+    }
+
+    /// Plans what the lists take of a mail, unless it breaks a limit on the way.
+    fn plan_for(
+        &self,
+        facts: Facts,
+        mut mail: Mail<'_>,
+        routed: Routed,
+        policy: &Policy,
+        in_time: &dyn Fn() -> bool,
+    ) -> Result<Plan, StoreError> {
+        let (limits, size) = (&self.config.limits, facts.size);
         let asked = self.recent.now();
-        let (known, fresh) = self.split_known(mail_id, routed)?;
+        let (known, fresh) = self.split_known(facts.mail_id, routed)?;
         if !fresh.accepted.is_empty() {
-            let bounds = unpack::Bounds {
-                limits: unpack_limits(limits, size),
-                name_bytes: limits.name_bytes,
-                in_time: &in_time,
-            };
+            let bounds = unpack::Bounds { limits: unpack_limits(limits, size), name_bytes: limits.name_bytes, in_time };
             unpack::unpack(&mut mail, &self.parser, bounds);
         }
-        let mut meter = Meter { left: Some(limits.decoded_bytes), is_late: false, in_time: &in_time };
+        let mut meter = Meter { left: Some(limits.decoded_bytes), is_late: false, in_time };
         let mut plan = plan::plan_within(facts, mail, fresh, DECODE, &mut |bytes| meter.pay(bytes));
         if let Some(text) = meter.over(limits) {
-            let Plan { message_id, sender, .. } = plan;
-            return Ok(Plan { message_id, sender, ..failed(Reason::Limit, text, None) }.into());
+            let Plan { claim, source, mail_id, message_id, sender, .. } = plan;
+            let failed = Plan::failed(claim, source, size, Reason::Limit, text);
+            return Ok(Plan { mail_id, message_id, sender, ..failed });
         }
         if matches!(policy, Policy::Import(_)) {
             // Hooks are for mail that comes in.
@@ -210,7 +220,7 @@ impl Mill {
         }
         plan.deliveries.extend(known);
         plan.asked = Some(asked);
-        Ok(plan.into())
+        Ok(plan)
     }
 
     /// Adds what the signatures of a mail that comes in are worth, where that is ours to find out. Whether another time may find out

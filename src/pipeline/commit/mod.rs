@@ -22,8 +22,17 @@ use crate::model::plan::{Blob, Decided, Delivery, Failure, Landed, Plan};
 use crate::model::thread::Facts;
 use crate::store::{Counter, Group, ListStore, StoreError, Write};
 
+pub use recent::Recent;
 use recent::Since;
-pub use recent::{Moment, Recent, of_ledger};
+
+/// A group that is ready to be committed.
+pub struct Built {
+    pub group: Group,
+    /// What became of its mails. It holds only once the group is committed.
+    pub decided: Vec<Decided>,
+    /// What the group writes into the ledger.
+    pub ledger: HashMap<(MailId, ListId), LedgerEntry>,
+}
 
 /// A group being built.
 pub struct GroupBuilder<'s> {
@@ -116,11 +125,10 @@ impl<'s> GroupBuilder<'s> {
         Ok(())
     }
 
-    /// The finished group and what it decides; the ends hold only once the group is committed.
-    pub fn finish(mut self) -> (Group, Vec<Decided>) {
+    pub fn finish(mut self) -> Built {
         let counters = self.overlay.counters.into_iter().map(|(counter, next)| Write::Counter(counter, next));
         self.group.writes.extend(counters);
-        (self.group, self.decided)
+        Built { group: self.group, decided: self.decided, ledger: self.overlay.ledger }
     }
 
     /// For a dry run: what was decided, forgetting what would have been written but not what is now known.
@@ -184,7 +192,7 @@ impl<'s> GroupBuilder<'s> {
         // Without an item the worker found it there, and did not keep what it found.
         let was_new = delivery.item.is_some();
         let asked = plan.asked.filter(|_| was_new).zip(self.recent);
-        match asked.map(|(moment, recent)| recent.since(moment, mail, delivery.list)) {
+        match asked.map(|(written, recent)| recent.since(written, mail, delivery.list)) {
             Some(Since::Came(entry)) => Ok(Some(entry)),
             Some(Since::NotThere) => Ok(None),
             Some(Since::LongAgo) | None => self.store.ledger(mail, delivery.list),
@@ -548,10 +556,9 @@ mod tests {
             let mut builder = GroupBuilder { recent, ..GroupBuilder::new(store, 7) };
             letters.iter().for_each(|letter| builder.add(Plan { asked, ..plan(letter) }, &directory).unwrap());
             assert_eq!(builder.len(), letters.len());
-            let (group, decided) = builder.finish();
-            let entries = of_ledger(&group);
+            let Built { group, decided, ledger } = builder.finish();
             let receipts = store.commit(group).unwrap();
-            recent.iter().for_each(|recent| recent.note(entries.clone()));
+            recent.iter().for_each(|recent| recent.note(ledger.clone()));
             assert_eq!(receipts.len(), letters.len());
             all.extend(decided);
         }
@@ -715,7 +722,7 @@ mod tests {
         plan.deliveries[0].recipients.clear();
         let mut builder = GroupBuilder::new(&store, 7);
         builder.add(plan, &directory()).unwrap();
-        let (_, decided) = builder.finish();
+        let decided = builder.finish().decided;
         assert_eq!(decided[0].end, End::Refused);
         assert_eq!(decided[0].plan.failures[0].text, "the list of the import was deleted meanwhile");
     }

@@ -9,13 +9,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use crate::model::item::LedgerEntry;
 use crate::model::list::ListId;
 use crate::model::mail::MailId;
-use crate::store::{Group, Write};
 
 /// Entries that are remembered, and groups, 2 MB: more than there are mails in flight. Chosen, not tuned.
 const MOST: usize = 1 << 14;
-
-/// How many groups had been written when the ledger was asked.
-pub type Moment = u64;
 
 type Key = (MailId, ListId);
 
@@ -41,27 +37,26 @@ struct Last {
 }
 
 impl Recent {
-    /// To be taken before the store is asked: what it does not know then comes with a later group.
-    pub fn now(&self) -> Moment {
+    /// How many groups were written. To be taken before the store is asked: what it does not know then comes with a later group.
+    pub fn now(&self) -> u64 {
         self.written.load(Ordering::Acquire)
     }
 
-    /// What became of a mail that was not in the ledger at that moment.
-    pub(super) fn since(&self, moment: Moment, mail: MailId, list: ListId) -> Since {
+    /// What became of a mail that was not in the ledger when so many groups were written.
+    pub(super) fn since(&self, written: u64, mail: MailId, list: ListId) -> Since {
         let last = self.last();
         let first = self.now() - last.groups.len() as u64;
-        if moment < first {
+        if written < first {
             return Since::LongAgo;
         }
         last.entries.get(&(mail, list)).map_or(Since::NotThere, |entry| Since::Came(*entry))
     }
 
     /// Remembers a group. To be called by whoever writes it, once it is written and before another is built.
-    pub fn note(&self, entries: Vec<(MailId, ListId, LedgerEntry)>) {
+    pub fn note(&self, ledger: HashMap<(MailId, ListId), LedgerEntry>) {
         let mut last = self.last();
-        let keys = entries.iter().map(|(mail, list, _)| (*mail, *list)).collect();
-        last.groups.push_back(keys);
-        last.entries.extend(entries.into_iter().map(|(mail, list, entry)| ((mail, list), entry)));
+        last.groups.push_back(ledger.keys().copied().collect());
+        last.entries.extend(ledger);
         // Groups too: one may bring nothing but duplicates.
         while last.entries.len().max(last.groups.len()) > MOST
             && let Some(oldest) = last.groups.pop_front()
@@ -84,17 +79,10 @@ impl Recent {
     }
 }
 
-/// What a group writes into the ledger.
-pub fn of_ledger(group: &Group) -> Vec<(MailId, ListId, LedgerEntry)> {
-    let written = group.writes.iter().filter_map(|write| match write {
-        Write::Ledger(mail, list, entry) => Some((*mail, *list, *entry)),
-        _ => None,
-    });
-    written.collect()
-}
-
 #[cfg(test)]
 mod tests {
+    use std::ops::RangeInclusive;
+
     use super::*;
     use crate::model::list::ItemId;
     use crate::model::mail::ClaimId;
@@ -105,20 +93,25 @@ mod tests {
         MailId::of(&number.to_be_bytes())
     }
 
-    fn entry(number: u64) -> LedgerEntry {
+    fn entry(number: usize) -> LedgerEntry {
+        let number = number as u64;
         LedgerEntry { claim: ClaimId { batch: 1, number }, item: ItemId(number), time: 0 }
+    }
+
+    fn group(mails: RangeInclusive<usize>) -> HashMap<Key, LedgerEntry> {
+        mails.map(|number| ((mail(number), LIST), entry(number))).collect()
     }
 
     #[test]
     fn what_came_since_is_known_and_what_did_not_is_known_not_to_be_there() {
         let recent = Recent::default();
         let before = recent.now();
-        recent.note(vec![(mail(1), LIST, entry(1))]);
+        recent.note(group(1..=1));
         assert_eq!(recent.since(before, mail(1), LIST), Since::Came(entry(1)));
         assert_eq!(recent.since(before, mail(1), ListId(2)), Since::NotThere, "each list has its own");
         assert_eq!(recent.since(before, mail(2), LIST), Since::NotThere);
         let later = recent.now();
-        recent.note(vec![(mail(2), LIST, entry(2))]);
+        recent.note(group(2..=2));
         assert_eq!(recent.since(later, mail(2), LIST), Since::Came(entry(2)));
         assert_eq!(recent.since(later, mail(1), LIST), Since::Came(entry(1)), "it still is in the ledger");
     }
@@ -127,16 +120,15 @@ mod tests {
     fn what_is_longer_ago_than_is_remembered_is_for_the_store_to_say() {
         let recent = Recent::default();
         let before = recent.now();
-        recent.note((0..MOST).map(|number| (mail(number), LIST, entry(1))).collect());
-        assert_eq!(recent.since(before, mail(0), LIST), Since::Came(entry(1)));
+        recent.note(group(0..=MOST - 1));
+        assert_eq!(recent.since(before, mail(0), LIST), Since::Came(entry(0)));
         let between = recent.now();
-        recent.note(vec![(mail(MOST), LIST, entry(2))]);
+        recent.note(group(MOST..=MOST));
         assert_eq!(recent.since(before, mail(0), LIST), Since::LongAgo);
-        assert_eq!(recent.since(between, mail(MOST), LIST), Since::Came(entry(2)));
-        let many = (0..=MOST).map(|number| (mail(number), ListId(2), entry(3))).collect();
-        recent.note(many);
+        assert_eq!(recent.since(between, mail(MOST), LIST), Since::Came(entry(MOST)));
+        recent.note(group(MOST + 1..=2 * MOST + 1));
         assert_eq!(
-            recent.since(between, mail(0), ListId(2)),
+            recent.since(between, mail(2 * MOST), LIST),
             Since::LongAgo,
             "a group that is too large is not remembered"
         );
@@ -146,9 +138,9 @@ mod tests {
     fn groups_without_entries_are_not_remembered_for_ever() {
         let recent = Recent::default();
         let before = recent.now();
-        (0..MOST).for_each(|_| recent.note(Vec::new()));
+        (0..MOST).for_each(|_| recent.note(HashMap::new()));
         assert_eq!(recent.since(before, mail(0), LIST), Since::NotThere);
-        recent.note(Vec::new());
+        recent.note(HashMap::new());
         assert_eq!(recent.since(before, mail(0), LIST), Since::LongAgo);
         assert_eq!(recent.last().groups.len(), MOST);
     }

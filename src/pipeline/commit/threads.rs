@@ -184,7 +184,7 @@ mod tests {
         for group in mails.chunks(3) {
             let mut builder = GroupBuilder::new(&store, 0);
             group.iter().for_each(|facts| builder.join(LIST, facts.clone(), DAYS).unwrap());
-            store.commit(builder.finish().0).unwrap();
+            store.commit(builder.finish().group).unwrap();
         }
         let mut roots = BTreeMap::<u64, Vec<u64>>::new();
         for facts in mails {
