@@ -95,7 +95,7 @@ fn outgrown(size: u64, entries: usize) -> Option<Check> {
         return None;
     }
     let text = format!(
-        "the drop folder is {} itself and holds {entries} entries: it once held many more, and each run reads all of it; \
+        "the drop folder itself is {}: it once held many more names than now ({entries}), and each run reads all of it; \
          stop mailmill and the mail server for a moment, and make the folder anew",
         about(size)
     );
@@ -237,7 +237,7 @@ mod tests {
         assert_eq!(folder(4096, 0), None);
         assert_eq!(folder(1 << 20, 0), None, "too small to matter");
         let told = outgrown(53 << 20, 3).unwrap().text;
-        assert!(told.contains("3 entries") && told.contains("anew"), "{told}");
+        assert!(told.contains("now (3)") && told.contains("anew"), "{told}");
     }
 
     #[test]
