@@ -50,6 +50,7 @@ fn round(mails: &Mails, open: Open) -> Duration {
         Config { incoming: Incoming { drop_folder, ..Incoming::default() }, store: store.clone(), ..Config::default() };
     let mill = Mill::new(config, open(&store)).unwrap();
     mill.lists().create("list0", Kind::DocumentLibrary, support::settings()).unwrap();
+    support::write_out(folder.path());
     let start = Instant::now();
     let result = mill.run(Work::DropFolder { limit: None }, &Progress::default());
     let spent = start.elapsed();

@@ -37,6 +37,7 @@ fn settle(criterion: &mut Criterion) {
 fn round(threads: usize, keep: &Keep) -> Duration {
     let folder = tempfile::tempdir().unwrap();
     fill(folder.path(), &Generator::new(Profile::Small, support::SEED, 1), MAILS, &mut |_| ()).unwrap();
+    support::write_out(folder.path());
     let spool = Spool::open(SpoolOptions {
         drop_folder: folder.path().to_owned(),
         label: "bench".to_owned(),

@@ -2,6 +2,8 @@
 //! Files lie in the folder of `TMPDIR`: point it at the disk that is to be measured.
 #![allow(dead_code)] // each bench uses some of it
 
+use std::fs::File;
+use std::path::Path;
 use std::time::Duration;
 
 use criterion::{Criterion, SamplingMode, Throughput};
@@ -82,6 +84,11 @@ pub fn plan_of(file: &[u8], number: u64, parser: &Parser, directory: &Directory)
 pub fn plans(mails: &Mails) -> Vec<Plan> {
     let (parser, directory) = (parser(), directory());
     (1..).zip(&mails.files).map(|(number, file)| plan_of(file, number, &parser, &directory)).collect()
+}
+
+/// A file that was never written to the disk has no blocks to free, as mail that waited for a while has.
+pub fn write_out(folder: &Path) {
+    rustix::fs::syncfs(File::open(folder).unwrap()).unwrap();
 }
 
 /// For what computes: many short rounds.
