@@ -30,10 +30,15 @@ mod sanitise;
 #[path = "../fuzz/src/smtp.rs"]
 mod smtp;
 
+#[path = "../fuzz/src/store.rs"]
+mod store;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use arbitrary::{Arbitrary, Unstructured};
 use assert_cmd::Command;
+use proptest::prelude::*;
 
 fn files(folder: &str) -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata").join(folder);
@@ -102,6 +107,27 @@ fn no_page_is_harmful() {
 #[test]
 fn no_conversation_accepts_what_is_not_durable() {
     replay(&["seeds/smtp", "seeds/envelope"], 12, smtp::check);
+}
+
+/// Bytes become actions as the fuzzer makes them.
+fn act(bytes: &[u8]) {
+    if let Ok(actions) = Vec::arbitrary_take_rest(Unstructured::new(bytes)) {
+        store::check(actions);
+    }
+}
+
+#[test]
+fn actions_that_were_worth_keeping_leave_a_sound_store() {
+    replay(&["seeds/store"], 12, act);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_row_of_actions_leaves_a_sound_store(bytes in prop::collection::vec(any::<u8>(), 0..3000)) {
+        act(&bytes);
+    }
 }
 
 /// Each file is one mail of the sheet, none fails in the engine, and a second import finds nothing new.

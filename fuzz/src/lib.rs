@@ -1,4 +1,4 @@
-//! What must hold of any input, one module for each target. The modules of bytes know nothing of the fuzzer: `tests/regress.rs`
+//! What must hold of any input, one module for each target. They know nothing of the fuzzer: `tests/regress.rs`
 //! includes them and replays seeds and findings through the same checks.
 
 pub mod envelope;

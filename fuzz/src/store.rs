@@ -2,14 +2,14 @@
 //! list once, each name is one file, each blob is counted as often as items name it.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex};
+use std::sync::Mutex;
 
 use arbitrary::Arbitrary;
 use mailmill::directory::Current;
 use mailmill::lists::Lists;
 use mailmill::model::item::{Attachment, Item};
 use mailmill::model::list::{ItemId, Kind, ListId};
-use mailmill::model::mail::{ClaimId, MailId};
+use mailmill::model::mail::{BlobHash, ClaimId, MailId};
 use mailmill::model::names::fold;
 use mailmill::model::outcome::{End, Reason};
 use mailmill::model::plan::{Blob, Decided, Delivery, Failure, Plan};
@@ -145,9 +145,9 @@ impl Model {
             if let Some((claim, item)) = self.delivered.get(&(mail, delivery.list)) {
                 assert_eq!((landed.item, landed.duplicate), (*item, *claim != plan.claim));
                 if landed.duplicate {
-                    duplicate += 1
+                    duplicate += 1;
                 } else {
-                    settled += 1
+                    settled += 1;
                 }
                 continue;
             }
