@@ -39,14 +39,16 @@ impl Serve {
     pub fn carry_out(self, config: Config, console: &mut Console) -> Result<Exit, Failure> {
         self.watch.stay(config, "serve", console, |desk, console| {
             let (letters, to_take) = crossbeam_channel::unbounded();
-            let is_open = Arc::new(AtomicBool::new(false));
+            let closed_until = be_careful(desk);
+            // Open before anybody can connect: what comes before the thread runs waits for it.
+            let is_open = Arc::new(AtomicBool::new(closed_until.is_none()));
             let server = start(desk, Engine { letters, is_open: Arc::clone(&is_open) })?;
             if desk.mill.config.smtp.bounces {
                 tell_senders(desk)?;
             }
             say_where(&server, console)?;
             let (ours, theirs) = (Arc::clone(desk), Arc::clone(desk));
-            let taking = background::start("letters", move || take_letters(&theirs, &to_take, &is_open))?;
+            let taking = background::start("letters", move || take_letters(&theirs, &to_take, &is_open, closed_until))?;
             Ok(move || {
                 server.stop();
                 // Whatever made the loop end, also an error. The store is closed when nobody uses it any more.
@@ -75,15 +77,19 @@ const CAREFUL: Duration = Duration::from_mins(10);
 /// So long mail gets files when the store did not take it.
 const AFTER_ERROR: Duration = Duration::from_secs(10);
 
-/// Takes mail straight into its lists, beside the batches of the drop folder. Ends when the desk is stopped.
-fn take_letters(desk: &Desk, letters: &Receiver<Letter>, is_open: &AtomicBool) {
-    let careful = desk.mill.has_suspects().then(|| Instant::now() + CAREFUL);
-    if careful.is_some() {
+/// Until when mail gets files, if the last process died.
+fn be_careful(desk: &Desk) -> Option<Instant> {
+    let until = desk.mill.has_suspects().then(|| Instant::now() + CAREFUL);
+    if until.is_some() {
         tracing::warn!(
             "the last process died over some mail: until it is found out, mail goes by way of the drop folder"
         );
     }
-    let mut closed_until = careful;
+    until
+}
+
+/// Takes mail straight into its lists, beside the batches of the drop folder. Ends when the desk is stopped.
+fn take_letters(desk: &Desk, letters: &Receiver<Letter>, is_open: &AtomicBool, mut closed_until: Option<Instant>) {
     // Whoever waits when this ends makes a file.
     while !desk.is_stopped() {
         if closed_until.is_none_or(|until| Instant::now() >= until) {

@@ -27,11 +27,16 @@ fn swaks_sends_a_mail_that_is_an_item_within_two_seconds() {
     let post = Post::new();
     let _serve = post.serve();
     let (address, port) = post.address.split_once(':').unwrap();
-    let begin = Instant::now();
     let words = ["--server", address, "--port", port, "--from", "ann@example.org", "--to", "news@localhost"];
-    system("swaks", &[&words[..], &["--header", "Subject: from swaks", "--silent", "2"]].concat()).unwrap();
-    post.has("news", "from swaks");
-    assert!(begin.elapsed() < Duration::from_secs(2), "{:?}", begin.elapsed());
+    let mut rounds = Vec::new();
+    for number in 0..3 {
+        let subject = format!("Subject: from swaks {number}");
+        let begin = Instant::now();
+        system("swaks", &[&words[..], &["--header", &subject, "--silent", "2"]].concat()).unwrap();
+        post.has("news", &format!("from swaks {number}"));
+        rounds.push(begin.elapsed());
+    }
+    within_two_seconds(&rounds);
     // A list that is not there is refused, and swaks says so.
     let words = ["--server", address, "--port", port, "--from", "ann@example.org", "--to", "nobody@localhost"];
     let refused = Command::new("swaks").args(words).output().unwrap();
