@@ -258,6 +258,7 @@ fn plan(letter: &Letter, model: &Model) -> Plan {
             list,
             recipients: vec![format!("l{}@l.example", wish.list % LISTS)],
             item: Some(Box::new(item)),
+            prepared: None,
             library_folder: wish.library.then(|| pick(&FOLDERS, wish.folder).to_owned()),
             allowed_by: String::new(),
             overwrite: wish.overwrite,

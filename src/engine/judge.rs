@@ -285,6 +285,7 @@ impl Mill {
                 list: accepted.list.id,
                 recipients: accepted.recipients,
                 item: None,
+                prepared: None,
                 library_folder: None,
                 allowed_by: accepted.allowed_by,
                 overwrite: false,

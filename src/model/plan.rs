@@ -59,6 +59,8 @@ pub struct Delivery {
     pub recipients: Vec<String>,
     /// None when the ledger already knows this mail in this list: then nothing had to be decoded.
     pub item: Option<Box<Item>>,
+    /// What the store made of the item ahead of the commit. Only where the commit changes nothing of it.
+    pub prepared: Option<Vec<u8>>,
     /// In a library: the folder that the item's files go into.
     pub library_folder: Option<String>,
     /// What let the sender in, for people.
@@ -71,6 +73,14 @@ pub struct Delivery {
     pub topic_days: u32,
     /// The URL that is told of the new item.
     pub webhook: Option<String>,
+}
+
+impl Delivery {
+    /// Whether the item is stored as it is: in a library its files get their paths, in a calendar it may join another, when the
+    /// group is built.
+    pub const fn is_final(&self) -> bool {
+        self.library_folder.is_none() && self.updates.is_empty()
+    }
 }
 
 /// One recipient, or the whole file when there is none, that is not delivered.

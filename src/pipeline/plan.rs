@@ -95,6 +95,7 @@ fn deliver(facts: &Facts, mail: &mut Mail<'_>, accepted: Accepted, files: &mut F
         thread: (list.kind == Kind::DiscussionBoard).then(|| Box::new(thread_facts(facts, mail))),
         topic_days: list.settings.topic_days,
         webhook: Some(list.settings.webhook.clone()).filter(|url| !url.is_empty()),
+        prepared: None,
         item: Some(Box::new(Item {
             created_by,
             defects,

@@ -55,6 +55,7 @@ suite! {
     each_counter_counts_for_itself
     lists_come_in_the_order_of_their_ids_and_a_dropped_one_is_gone
     an_item_is_read_as_it_was_written_until_it_is_dropped
+    an_item_that_was_prepared_is_read_as_any_other
     items_come_in_pages_in_order_and_no_list_sees_those_of_another
     a_file_is_found_under_every_spelling_of_its_name
     files_of_one_list_come_in_order_and_dropping_them_leaves_the_others
@@ -132,6 +133,24 @@ fn an_item_is_read_as_it_was_written_until_it_is_dropped(make: Make) {
     commit(&made, vec![write_item(1, 1, &empty), Write::DropItem(ListId(1), ItemId(2))]);
     assert_eq!(made.store.item(ListId(1), ItemId(1)).unwrap(), Some(empty));
     assert_eq!(made.store.item(ListId(1), ItemId(2)).unwrap(), None);
+}
+
+/// Short ones and long ones, those that pack well and those that do not.
+fn an_item_that_was_prepared_is_read_as_any_other(make: Make) {
+    let made = make();
+    let dense: String = (0_u32..500).map(|n| hex::encode(blake3::hash(&n.to_le_bytes()).as_bytes())).collect();
+    let texts = [String::new(), "word ".repeat(20_000), dense];
+    let items: Vec<Item> = texts.map(|text| Item { body_text: Some(text), ..item("x") }).into();
+    for (id, item) in (1..).zip(&items) {
+        let prepared = made.store.prepare(item);
+        commit(&made, vec![Write::Item(ListId(1), ItemId(id), Box::new(item.clone()), prepared)]);
+        commit(&made, vec![write_item(2, id, item)]);
+    }
+    for list in [1, 2] {
+        let read = made.store.items(ListId(list), ItemId(0), 10).unwrap();
+        assert!(read.iter().map(|(_, item)| item).eq(&items), "list {list}");
+        assert_eq!(made.store.item(ListId(list), ItemId(2)).unwrap().as_ref(), items.get(1));
+    }
 }
 
 /// Ids whose bytes begin alike or roll over: a key without a fixed length, or in the wrong byte order, mixes them up.
@@ -1035,7 +1054,7 @@ fn sheet(batch: u64) -> Sheet {
 }
 
 fn write_item(list: u32, id: u64, item: &Item) -> Write {
-    Write::Item(ListId(list), ItemId(id), Box::new(item.clone()))
+    Write::Item(ListId(list), ItemId(id), Box::new(item.clone()), None)
 }
 
 fn write_file(list: u32, file: &LibraryFile) -> Write {

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! lists       list:4                                   List
-//! items       list:4 item:8                            Item
+//! items       list:4 item:8                            Item             (packed: `rocks::packed`)
 //! files       list:4 folder NUL name                   LibraryFile      (folded names; neither can hold NUL)
 //! blobs       blob:8                                   the bytes
 //! blob_index  sha256:32                                BlobEntry

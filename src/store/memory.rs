@@ -40,7 +40,7 @@ impl Tables {
             Write::List(list) => drop(self.lists.insert(list.id, *list)),
             Write::DropList(id) => drop(self.lists.remove(&id)),
             Write::Counter(counter, next) => drop(self.counters.insert(counter, next)),
-            Write::Item(list, id, item) => drop(self.items.insert((list, id), *item)),
+            Write::Item(list, id, item, _) => drop(self.items.insert((list, id), *item)),
             Write::DropItem(list, id) => drop(self.items.remove(&(list, id))),
             Write::File(list, file) => {
                 self.files.insert((list, names::fold(&file.folder), names::fold(&file.name)), *file);

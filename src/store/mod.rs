@@ -69,7 +69,8 @@ pub enum Write {
     List(Box<List>),
     DropList(ListId),
     Counter(Counter, u64),
-    Item(ListId, ItemId, Box<Item>),
+    /// With what [`ListStore::prepare`] made of just this item, if it was asked.
+    Item(ListId, ItemId, Box<Item>, Option<Vec<u8>>),
     DropItem(ListId, ItemId),
     File(ListId, Box<LibraryFile>),
     DropFiles(ListId),
@@ -184,6 +185,13 @@ pub trait ListStore: Send + Sync {
 
     /// Writes all of the group, synced, or nothing. One receipt for each claim.
     fn commit(&self, group: Group) -> Result<Vec<Receipt>, StoreError>;
+
+    /// What can be done for an item before the group that writes it is built, so that no other group waits for it. None where the
+    /// backend has nothing to do.
+    fn prepare(&self, item: &Item) -> Option<Vec<u8>> {
+        let _ = item;
+        None
+    }
 
     /// Writes blobs under ids that were never given out before, in rising order, ahead of the group that will name them: bulk bytes
     /// are written once that way, and beside the group before. Durable at the latest with that group.

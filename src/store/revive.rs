@@ -77,6 +77,10 @@ impl<S: ListStore> ListStore for Revived<S> {
         self.open_store().map_or(Stall::Stopped, |store| store.stall())
     }
 
+    fn prepare(&self, item: &Item) -> Option<Vec<u8>> {
+        self.open_store().ok()?.prepare(item)
+    }
+
     fn stage(&self, blobs: Vec<(u64, BlobBytes)>) -> Result<Staged, StoreError> {
         self.open_store()?.stage(blobs)
     }

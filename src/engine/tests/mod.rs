@@ -80,6 +80,10 @@ impl ListStore for FaultStore {
         Ok(receipts)
     }
 
+    fn prepare(&self, item: &Item) -> Option<Vec<u8>> {
+        self.inner.prepare(item)
+    }
+
     fn stage(&self, blobs: Vec<(u64, BlobBytes)>) -> Result<Staged, StoreError> {
         self.call("stage")?;
         self.inner.stage(blobs)

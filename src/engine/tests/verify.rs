@@ -75,7 +75,7 @@ fn an_item_that_is_gone_or_another_is_found() {
     let other = |store: &Sound| {
         let mut item = store.store().item(NEWS, FIRST).unwrap().unwrap();
         item.mail_id = MailId::of(b"another");
-        vec![Write::Item(NEWS, FIRST, Box::new(item))]
+        vec![Write::Item(NEWS, FIRST, Box::new(item), None)]
     };
     is_found(other, "and it is another");
     is_found(other, "its mail is not in the ledger");
@@ -85,7 +85,7 @@ fn an_item_that_is_gone_or_another_is_found() {
 fn an_item_nobody_delivered_is_found() {
     let copied = |store: &Sound| {
         let item = store.store().item(NEWS, FIRST).unwrap().unwrap();
-        vec![Write::Item(NEWS, ItemId(3), Box::new(item)), Write::Counter(Counter::Item(NEWS), 4)]
+        vec![Write::Item(NEWS, ItemId(3), Box::new(item), None), Write::Counter(Counter::Item(NEWS), 4)]
     };
     is_found(copied, "item 3: the ledger says that its mail is item 1");
 }

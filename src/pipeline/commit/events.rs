@@ -83,7 +83,7 @@ impl GroupBuilder<'_> {
             self.take_content(plan, &mut item, mail, tally)?;
         }
         self.events.items.insert((list, id), item.clone());
-        self.group.writes.push(Write::Item(list, id, Box::new(item)));
+        self.group.writes.push(Write::Item(list, id, Box::new(item), None));
         Ok(id)
     }
 
@@ -126,7 +126,7 @@ impl GroupBuilder<'_> {
         tally: &mut Decided,
     ) -> Result<ItemId, StoreError> {
         let id = ItemId(self.next(Counter::Item(list))?);
-        self.write_item(plan, list, id, item, tally)?;
+        self.write_item(plan, list, id, (item, None), tally)?;
         Ok(id)
     }
 }

@@ -219,7 +219,9 @@ impl<'s> GroupBuilder<'s> {
             self.join(list, Facts { item: id, ..*facts }, delivery.topic_days)?;
         }
         let paths = item.files().filter_map(|file| file.path.clone()).collect();
-        self.write_item(plan, list, id, item, tally)?;
+        // Made of the item as it was before its files had paths, it would not say where they are.
+        let prepared = delivery.prepared.take().filter(|_| delivery.is_final());
+        self.write_item(plan, list, id, (item, prepared), tally)?;
         Ok((id, paths))
     }
 
@@ -229,7 +231,7 @@ impl<'s> GroupBuilder<'s> {
         plan: &Plan,
         list: ListId,
         id: ItemId,
-        item: Item,
+        (item, prepared): (Item, Option<Vec<u8>>),
         tally: &mut Decided,
     ) -> Result<(), StoreError> {
         for file in item.files() {
@@ -237,7 +239,7 @@ impl<'s> GroupBuilder<'s> {
         }
         tally.items += 1;
         tally.attachments += item.attachments.len() as u64;
-        self.group.writes.push(Write::Item(list, id, Box::new(item)));
+        self.group.writes.push(Write::Item(list, id, Box::new(item), prepared));
         Ok(())
     }
 
@@ -511,6 +513,7 @@ mod tests {
                 list: LISTS.get(wish.list).copied().unwrap_or(ListId(99)),
                 recipients: vec![format!("l{}@l.example", wish.list)],
                 item: Some(Box::new(made)),
+                prepared: None,
                 library_folder: wish.folder.map(str::to_owned),
                 overwrite: wish.overwrite,
                 webhook: None,

@@ -4,6 +4,7 @@
 
 mod bulk;
 mod log;
+mod packed;
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -307,7 +308,10 @@ impl RocksStore {
             Write::Counter(counter, next) => {
                 batch.put_cf(family(COUNTERS)?, keys::counter(counter), next.to_be_bytes());
             }
-            Write::Item(list, id, item) => batch.put_cf(family(ITEMS)?, keys::item(list, id), keys::encode(&*item)),
+            Write::Item(list, id, item, prepared) => {
+                let bytes = prepared.unwrap_or_else(|| packed::pack(&*item));
+                batch.put_cf(family(ITEMS)?, keys::item(list, id), bytes);
+            }
             Write::DropItem(list, id) => batch.delete_cf(family(ITEMS)?, keys::item(list, id)),
             Write::File(list, file) => {
                 batch.put_cf(family(FILES)?, keys::file(list, &file.folder, &file.name), keys::encode(&*file));
@@ -356,6 +360,10 @@ impl RocksStore {
         }
         Ok(())
     }
+}
+
+fn read_item(bytes: &[u8]) -> Result<Item, StoreError> {
+    keys::decode(ITEMS, &packed::unpack(ITEMS, bytes)?)
 }
 
 /// RocksDB starts threads of its own when it is opened, and aborts the process where the system refuses one: tried before it is.
@@ -423,7 +431,8 @@ fn family_options(name: &str, mut options: Options, cache: &Cache) -> Options {
     table.set_index_type(BlockBasedIndexType::TwoLevelIndexSearch);
     table.set_partition_filters(true);
     table.set_format_version(5);
-    options.set_compression_type(DBCompressionType::Lz4);
+    // Items are packed before they come here, and blobs are not (see `bulk`).
+    options.set_compression_type(if name == ITEMS { DBCompressionType::None } else { DBCompressionType::Lz4 });
     options.set_write_buffer_size(32 << 20);
     options.set_level_zero_file_num_compaction_trigger(MERGE_FROM);
     match name {
@@ -437,11 +446,6 @@ fn family_options(name: &str, mut options: Options, cache: &Cache) -> Options {
             options.set_enable_blob_files(true);
             options.set_min_blob_size(BLOB_FILE_FROM);
             options.set_enable_blob_gc(true);
-            options.set_blob_compression_type(if name == BLOBS {
-                DBCompressionType::None
-            } else {
-                DBCompressionType::Lz4
-            });
         }
         _ => {}
     }
@@ -493,6 +497,10 @@ impl ListStore for RocksStore {
         } else {
             Stall::None
         }
+    }
+
+    fn prepare(&self, item: &Item) -> Option<Vec<u8>> {
+        Some(packed::pack(item))
     }
 
     fn stage(&self, blobs: Vec<(u64, BlobBytes)>) -> Result<Staged, StoreError> {
@@ -550,7 +558,8 @@ impl ListStore for RocksStore {
     }
 
     fn item(&self, list: ListId, item: ItemId) -> Result<Option<Item>, StoreError> {
-        self.get(ITEMS, &keys::item(list, item))
+        let found = self.db.get_pinned_cf(self.family(ITEMS)?, keys::item(list, item)).map_err(backend)?;
+        found.map(|bytes| read_item(&bytes)).transpose()
     }
 
     fn items(&self, list: ListId, after: ItemId, limit: usize) -> Result<Vec<(ItemId, Item)>, StoreError> {
@@ -558,7 +567,7 @@ impl ListStore for RocksStore {
         let Some(first) = after.0.checked_add(1).filter(|_| limit > 0) else { return Ok(found) };
         self.scan(ITEMS, &keys::list(list), &keys::item(list, ItemId(first)), |key, value| {
             let id = key.get(4..).and_then(keys::read_u64).ok_or_else(|| keys::bad_key(ITEMS))?;
-            found.push((ItemId(id), keys::decode(ITEMS, value)?));
+            found.push((ItemId(id), read_item(value)?));
             Ok(found.len() < limit)
         })?;
         Ok(found)
