@@ -1,7 +1,8 @@
 //! Gathers plans into groups and commits them.
 //!
 //! ```text
-//! judged --> gatherer --group--> committers: bulk bytes written ahead (side by side), then built and committed (one at a time)
+//! judged --> gatherer --group--> committers: bulk bytes written ahead and items prepared (side by side),
+//!                                then built and committed (one at a time)
 //! ```
 //!
 //! A group ends by count, bytes or age, or when nothing else is under way; while another is being written it grows on, so that slow
