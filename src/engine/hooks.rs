@@ -47,6 +47,8 @@ impl Mill {
                 Said::Failed(why) => {
                     tracing::warn!(list = %list.name, %why, "before hook failed; the mail is taken");
                     item.defects.push(format!("hook-failed: {why}"));
+                    // Made of the item as it was, it would not say so.
+                    delivery.prepared = None;
                     kept.push(delivery);
                 }
                 Said::No(why) => plan.failures.extend(delivery.recipients.into_iter().map(|recipient| Failure {

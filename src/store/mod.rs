@@ -186,8 +186,8 @@ pub trait ListStore: Send + Sync {
     /// Writes all of the group, synced, or nothing. One receipt for each claim.
     fn commit(&self, group: Group) -> Result<Vec<Receipt>, StoreError>;
 
-    /// What can be done for an item before the group that writes it is built, so that no other group waits for it. None where the
-    /// backend has nothing to do.
+    /// What can be done for an item by whoever read its mail, so that no group waits for it. None where the backend has nothing to
+    /// do.
     fn prepare(&self, item: &Item) -> Option<Vec<u8>> {
         let _ = item;
         None
