@@ -341,7 +341,7 @@ impl Batch<'_> {
     }
 
     /// Has the store make of each item what it will write. Here, where the mail was just read and is still in the caches of this
-    /// processor: 6 % less of all its time than by the thread that commits (40,000 small mails, in turn, 2026-11-30).
+    /// processor: 7 % more mails/s than where the committing thread does it (40,000 small mails, in turn, 2026-11-30).
     fn prepare(&self, plan: &mut Plan) {
         for delivery in plan.deliveries.iter_mut().filter(|delivery| delivery.is_final()) {
             delivery.prepared = delivery.item.as_ref().and_then(|item| self.mill.store.prepare(item));
